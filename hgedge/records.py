@@ -1,0 +1,109 @@
+"""Plain data (TOML, JSON) into frozen dataclasses, and back.
+
+Unknown keys, wrong types and missing values are `ConfigError`s that name the place and the nearest known key.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+import dacite
+
+from hgedge.errors import ConfigError
+
+T = TypeVar("T")
+
+
+def from_mapping(cls: type[T], mapping: Mapping[str, Any], where: str) -> T:
+    """Build a dataclass, nested ones included, from a mapping; lists become tuples.
+
+    Args:
+        cls: The dataclass.
+        mapping: Its fields.
+        where: What error messages call the mapping, such as a file's name.
+
+    Raises:
+        ConfigError: A key is unknown or missing, or a value has the wrong type.
+    """
+    try:
+        return dacite.from_dict(
+            cls, _tuples(mapping), dacite.Config(strict=True, type_hooks={float: _as_float, Path: Path})
+        )
+    except dacite.UnexpectedDataError as error:
+        key = sorted(error.keys)[0]
+        raise ConfigError(f"{where}: unknown key {key!r}{_nearest(key, cls)}") from None
+    except dacite.MissingValueError as error:
+        raise ConfigError(f"{where}: {error.field_path!r} is missing") from None
+    except dacite.WrongTypeError as error:
+        raise ConfigError(
+            f"{where}: {error.field_path!r} must be {_type_name(error.field_type)}, but is {error.value!r}"
+        ) from None
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"{where}: {error}") from None
+
+
+def from_toml(cls: type[T], path: Path) -> T:
+    """Build a dataclass from a TOML file.
+
+    Raises:
+        ConfigError: The file cannot be read, is no TOML, or does not fit the dataclass.
+    """
+    return from_mapping(cls, read_toml(path), str(path))
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """Parse a TOML file.
+
+    Raises:
+        ConfigError: The file cannot be read or is no TOML.
+    """
+    try:
+        import tomllib
+    except ModuleNotFoundError:  # Python 3.10
+        import tomli as tomllib
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ConfigError(f"{path} cannot be read as TOML: {error}") from error
+
+
+def to_mapping(record: Any) -> dict[str, Any]:
+    """A dataclass, nested ones included, as dictionaries, lists and scalars that JSON can hold."""
+    return {key: _plain(value) for key, value in dataclasses.asdict(record).items()}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    return str(value) if isinstance(value, Path) else value
+
+
+def _tuples(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _tuples(item) for key, item in value.items()}
+    return tuple(_tuples(item) for item in value) if isinstance(value, (list, tuple)) else value
+
+
+def _as_float(value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise TypeError(f"expected a number, but got {value!r}")
+    return float(value)
+
+
+def _nearest(key: str, cls: Any) -> str:
+    known = [field.name for field in dataclasses.fields(cls)]
+    for field in dataclasses.fields(cls):  # nested records' keys are candidates too
+        if dataclasses.is_dataclass(field.default_factory):
+            known += [inner.name for inner in dataclasses.fields(field.default_factory)]
+    close = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
+    return f"; did you mean {close[0]!r}?" if close else f"; known: {', '.join(sorted(set(known)))}"
+
+
+def _type_name(kind: Any) -> str:
+    return kind.__name__ if isinstance(kind, type) else str(kind)

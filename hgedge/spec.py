@@ -1,0 +1,166 @@
+"""What a network expects, where it runs, and what was built."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from typing import Any
+
+from hgedge import records
+from hgedge.errors import ConfigError, EngineMismatch
+from hgedge.pose import KeypointSet
+
+FORMAT_VERSION = 1
+PRECISIONS = ("fp32", "fp16", "bf16", "int8")
+COLORS = ("rgb", "bgr", "gray")
+
+
+@dataclass(frozen=True)
+class InputSpec:
+    """What a network takes: normalised = (pixel / 255 - mean) / std, per channel in the order of `color`.
+
+    Attributes:
+        hw: Height and width in pixels.
+        color: "rgb", "bgr" or "gray".
+        mean: One a channel, after division by 255.
+        std: One a channel, after division by 255.
+        layout: Always "NCHW".
+    """
+
+    hw: tuple[int, int] = (256, 256)
+    color: str = "rgb"
+    mean: tuple[float, ...] = (0.0, 0.0, 0.0)
+    std: tuple[float, ...] = (1.0, 1.0, 1.0)
+    layout: str = "NCHW"
+
+    def __post_init__(self) -> None:
+        if len(self.hw) != 2 or min(self.hw) < 1:
+            raise ConfigError(f"hw must be height and width in pixels, but got {self.hw}")
+        if self.color not in COLORS:
+            raise ConfigError(f"color must be one of {', '.join(COLORS)}, but got {self.color!r}")
+        if len(self.mean) != self.channels or len(self.std) != self.channels:
+            raise ConfigError(f"{self.color} needs {self.channels} values of mean and std, got {self.mean}, {self.std}")
+        if min(self.std) <= 0:
+            raise ConfigError(f"std must be positive, but got {self.std}")
+        if self.layout != "NCHW":
+            raise ConfigError(f"layout must be NCHW, but got {self.layout!r}")
+
+    @property
+    def channels(self) -> int:
+        """Colour channels of the input."""
+        return 1 if self.color == "gray" else 3
+
+
+@dataclass(frozen=True)
+class DecodeSpec:
+    """How heatmaps become keypoints.
+
+    Attributes:
+        stride: Input pixels a heatmap cell.
+        shift: Cells that a peak moves towards the higher neighbour.
+        convention: "centers": cell i lies at (i + 0.5) * stride - 0.5.
+    """
+
+    stride: float = 4.0
+    shift: float = 0.25
+    convention: str = "centers"
+
+
+@dataclass(frozen=True)
+class ModelInfo:
+    """The network that a bundle was made from; `sha256` is over its weights, `gmacs` for one crop."""
+
+    name: str
+    sha256: str
+    num_stacks: int
+    parameters: int
+    gmacs: float
+
+
+@dataclass(frozen=True)
+class BackendInfo:
+    """The library that runs the engine."""
+
+    name: str
+    version: str
+
+
+@dataclass(frozen=True)
+class DeviceInfo:
+    """The processor that an engine was built for.
+
+    Attributes:
+        name: As the system calls it.
+        architecture: "x86_64", "aarch64".
+        features: CPU flags that engines depend on, or ("sm_87",).
+    """
+
+    name: str
+    architecture: str
+    features: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class CalibrationInfo:
+    """Where the activation ranges of an INT8 engine come from."""
+
+    method: str
+    images: int
+    digest: str
+    placement: str
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What a bundle is. `digest` is over everything that decided how it was built; `files` holds the sha256 of each."""
+
+    hgedge_version: str
+    measured: bool
+    model: ModelInfo
+    precision: str
+    backend: BackendInfo | None
+    device: DeviceInfo | None
+    input: InputSpec
+    keypoints: KeypointSet
+    decode: DecodeSpec
+    digest: str
+    num_convs: int
+    num_convs_int8: int
+    calibration: CalibrationInfo | None = None
+    agreement: dict[str, float] | None = None
+    accuracy: dict[str, float] | None = None
+    drop: dict[str, float] | None = None
+    batch: tuple[int, ...] = (1,)
+    files: dict[str, str] = field(default_factory=dict)
+    format_version: int = FORMAT_VERSION
+
+    def to_json(self) -> str:
+        """The manifest as indented JSON."""
+        return json.dumps(records.to_mapping(self), indent=2, ensure_ascii=False) + "\n"
+
+
+def manifest_from_json(text: str, where: str) -> Manifest:
+    """Read a manifest.
+
+    Args:
+        text: The JSON.
+        where: What error messages call it.
+
+    Raises:
+        EngineMismatch: It is no manifest, or one of a newer format.
+    """
+    try:
+        mapping: Any = json.loads(text)
+    except ValueError as error:
+        raise EngineMismatch(f"{where} is not JSON ({error}); rebuild the bundle with hgedge build --force") from None
+    version = mapping.get("format_version") if isinstance(mapping, dict) else None
+    if not isinstance(version, int):
+        raise EngineMismatch(f"{where} has no format_version, so it is no manifest of hgedge; rebuild the bundle")
+    if version > FORMAT_VERSION:
+        raise EngineMismatch(
+            f"{where} has format {version}, but this hgedge reads up to {FORMAT_VERSION}; upgrade hgedge or rebuild"
+        )
+    try:
+        return records.from_mapping(Manifest, mapping, where)
+    except ConfigError as error:
+        raise EngineMismatch(f"{error}; rebuild the bundle with hgedge build --force") from None
