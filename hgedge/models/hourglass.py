@@ -1,0 +1,173 @@
+"""The stacked hourglass network.
+
+Source: Newell, Yang and Deng, "Stacked Hourglass Networks for Human Pose Estimation", ECCV 2016.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from hgedge.errors import ConfigError
+
+STEMS = ("conv7x7",)
+
+
+@dataclass(frozen=True)
+class HourglassConfig:
+    """The shape of a stacked hourglass.
+
+    Attributes:
+        num_stacks: Hourglasses in a row; each one predicts.
+        num_blocks: Residuals at each place of an hourglass.
+        num_features: Channels of the residual stream; a multiple of 4.
+        depth: Times that an hourglass halves its input.
+        num_keypoints: Heatmaps a stack.
+        in_channels: Channels of the picture.
+        stem: How the picture becomes features: "conv7x7" is the paper's, at a quarter of the size.
+    """
+
+    num_stacks: int = 2
+    num_blocks: int = 1
+    num_features: int = 256
+    depth: int = 4
+    num_keypoints: int = 16
+    in_channels: int = 3
+    stem: str = "conv7x7"
+
+    def __post_init__(self) -> None:
+        for name in ("num_stacks", "num_blocks", "num_features", "depth", "num_keypoints", "in_channels"):
+            value = getattr(self, name)
+            if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+                raise ConfigError(f"{name} must be a positive integer, but got {value!r}")
+        if self.num_features % 4:
+            raise ConfigError(f"num_features must be a multiple of 4, but got {self.num_features}")
+        if self.stem not in STEMS:
+            raise ConfigError(f"stem must be one of {', '.join(STEMS)}, but got {self.stem!r}")
+
+    @property
+    def stride(self) -> int:
+        """Input pixels a heatmap cell."""
+        return 4
+
+    @property
+    def input_multiple(self) -> int:
+        """Input height and width must be multiples of this."""
+        return self.stride * 2**self.depth
+
+
+class Residual(nn.Module):
+    """Pre-activation bottleneck: three times BatchNorm, ReLU, convolution (1x1, 3x3, 1x1), plus the skip.
+
+    The skip is a 1x1 convolution of the raw input where the number of channels changes.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int) -> None:
+        super().__init__()
+        middle = out_channels // 2
+        self.bn1 = nn.BatchNorm2d(in_channels)
+        self.conv1 = nn.Conv2d(in_channels, middle, 1)
+        self.bn2 = nn.BatchNorm2d(middle)
+        self.conv2 = nn.Conv2d(middle, middle, 3, padding=1)
+        self.bn3 = nn.BatchNorm2d(middle)
+        self.conv3 = nn.Conv2d(middle, out_channels, 1)
+        self.relu = nn.ReLU(inplace=True)
+        self.skip = nn.Identity() if in_channels == out_channels else nn.Conv2d(in_channels, out_channels, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.conv1(self.relu(self.bn1(x)))
+        y = self.conv2(self.relu(self.bn2(y)))
+        y = self.conv3(self.relu(self.bn3(y)))
+        return self.skip(x) + y
+
+
+def residuals(count: int, in_channels: int, out_channels: int) -> nn.Sequential:
+    """`count` residuals in a row; the first one changes the number of channels."""
+    return nn.Sequential(*(Residual(in_channels if i == 0 else out_channels, out_channels) for i in range(count)))
+
+
+class Hourglass(nn.Module):
+    """Halve the size, work on it there (recursively), double it again, and add what never left this size."""
+
+    def __init__(self, depth: int, num_features: int, num_blocks: int) -> None:
+        super().__init__()
+        self.up = residuals(num_blocks, num_features, num_features)
+        self.pool = nn.MaxPool2d(2)
+        self.down = residuals(num_blocks, num_features, num_features)
+        self.inner = (
+            Hourglass(depth - 1, num_features, num_blocks)
+            if depth > 1
+            else residuals(num_blocks, num_features, num_features)
+        )
+        self.out = residuals(num_blocks, num_features, num_features)
+        self.upsample = nn.Upsample(scale_factor=2, mode="nearest")
+
+    def forward(self, x: Tensor) -> Tensor:
+        low = self.out(self.inner(self.down(self.pool(x))))
+        return self.up(x) + self.upsample(low)
+
+
+class Stem(nn.Module):
+    """The paper's stem: 7x7 convolution of stride 2, residual, 2x2 max pooling, two residuals; a quarter of the size."""
+
+    def __init__(self, in_channels: int, num_features: int) -> None:
+        super().__init__()
+        quarter, half = num_features // 4, num_features // 2
+        self.conv = nn.Conv2d(in_channels, quarter, 7, stride=2, padding=3)
+        self.bn = nn.BatchNorm2d(quarter)
+        self.relu = nn.ReLU(inplace=True)
+        self.residual1 = Residual(quarter, half)
+        self.pool = nn.MaxPool2d(2)
+        self.residual2 = Residual(half, num_features)
+        self.residual3 = Residual(num_features, num_features)
+
+    def forward(self, image: Tensor) -> Tensor:
+        x = self.relu(self.bn(self.conv(image)))
+        return self.residual3(self.residual2(self.pool(self.residual1(x))))
+
+
+class HourglassNet(nn.Module):
+    """Stem, then `num_stacks` hourglasses; each predicts heatmaps and hands features and prediction to the next."""
+
+    def __init__(self, config: HourglassConfig) -> None:
+        super().__init__()
+        self.config = config
+        features, keypoints, stacks = config.num_features, config.num_keypoints, config.num_stacks
+        self.stem = Stem(config.in_channels, features)
+        self.hgs = nn.ModuleList(Hourglass(config.depth, features, config.num_blocks) for _ in range(stacks))
+        self.features = nn.ModuleList(
+            nn.Sequential(
+                residuals(config.num_blocks, features, features),
+                nn.Conv2d(features, features, 1),
+                nn.BatchNorm2d(features),
+                nn.ReLU(inplace=True),
+            )
+            for _ in range(stacks)
+        )
+        self.outs = nn.ModuleList(nn.Conv2d(features, keypoints, 1) for _ in range(stacks))
+        self.merge_features = nn.ModuleList(nn.Conv2d(features, features, 1) for _ in range(stacks - 1))
+        self.merge_preds = nn.ModuleList(nn.Conv2d(keypoints, features, 1) for _ in range(stacks - 1))
+
+    def forward(self, image: Tensor, num_stacks: int | None = None) -> Tensor:
+        """Predict heatmaps after every stack.
+
+        Args:
+            image: (N, C, H, W) float, normalised; H and W multiples of `config.input_multiple`.
+            num_stacks: Stop after this many stacks; all by default.
+
+        Returns:
+            (N, num_stacks, K, H / 4, W / 4), first stack first.
+        """
+        x = self.stem(image)
+        predictions = []
+        for stack, (hg, feature, out) in enumerate(zip(self.hgs, self.features, self.outs)):
+            if stack == num_stacks:
+                break
+            y = feature(hg(x))
+            heatmaps = out(y)
+            predictions.append(heatmaps)
+            if stack < len(self.merge_features):
+                x = x + self.merge_features[stack](y) + self.merge_preds[stack](heatmaps)
+        return torch.stack(predictions, dim=1)

@@ -1,0 +1,1 @@
+"""From frame to poses: crop, engine, decode. NumPy is the reference."""
