@@ -83,6 +83,11 @@ class Residual(nn.Module):
         return self.skip(x) + y
 
 
+def channels_last(net: HourglassNet) -> HourglassNet:
+    """The network with its weights laid out channels last, in place, for convolutions that run faster so."""
+    return net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+
 def residuals(count: int, in_channels: int, out_channels: int) -> nn.Sequential:
     """`count` residuals in a row; the first one changes the number of channels."""
     return nn.Sequential(*(Residual(in_channels if i == 0 else out_channels, out_channels) for i in range(count)))
@@ -110,7 +115,7 @@ class Hourglass(nn.Module):
 
 
 class Stem(nn.Module):
-    """The paper's stem: 7x7 convolution of stride 2, residual, 2x2 max pooling, two residuals; a quarter of the size."""
+    """The paper's stem, to a quarter of the size: 7x7 convolution of stride 2, residual, max pooling, two residuals."""
 
     def __init__(self, in_channels: int, num_features: int) -> None:
         super().__init__()
