@@ -1,0 +1,61 @@
+"""Where results go: pictures, videos, JSON lines."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from hgedge.errors import ConfigError
+from hgedge.sinks.jsonl import JsonlSink
+from hgedge.sources import SourceInfo
+
+if TYPE_CHECKING:
+    from hgedge.sinks.pictures import PictureSink
+    from hgedge.sinks.video import VideoSink
+
+__all__ = ["JsonlSink", "open_sink"]
+
+FALLBACK_FPS = 25.0
+
+
+def open_sink(path: Path | str, source: SourceInfo) -> PictureSink | VideoSink:
+    """Open what fits the target's name and the source: a picture, a folder of pictures or a video.
+
+    Args:
+        path: A name with a picture's or a video's extension; without one, or of a folder that is there, a folder.
+        source: What will be saved; a video gets its rate, or 25 frames a second if it has none.
+
+    Raises:
+        ConfigError: The name fits neither, holds one picture where the source has more, is the source itself, or
+            cannot be written to.
+        BackendUnavailable: OpenCV is not here.
+    """
+    from hgedge.sinks import pictures, video
+
+    path = Path(path)
+    if _is_source(path, source):
+        raise ConfigError(f"{path} is the source itself, which would be overwritten; give another name")
+    if path.is_dir() or not path.suffix:
+        return pictures.PictureSink(path)
+    if video.is_video_name(path):
+        return video.VideoSink(path, source.fps or FALLBACK_FPS, source.frame_wh)
+    if not pictures.is_picture_name(path):
+        raise ConfigError(
+            f"{path} has an extension that cannot be written; known are {' '.join(pictures.EXTENSIONS)} for pictures, "
+            f"{' '.join(video.CODECS)} for videos, and none for a folder"
+        )
+    if source.num_frames != 1:
+        count = source.num_frames or "many"
+        also = "" if source.kind == "images" else f" or a video ({path.stem}.mp4)"
+        raise ConfigError(
+            f"{path} holds one picture, but the source has {count}; save into a folder ({path.stem}){also}"
+        )
+    return pictures.PictureSink(path)
+
+
+def _is_source(path: Path, source: SourceInfo) -> bool:
+    """Whether writing to the path would replace what is read; a picture keeps its name in a folder."""
+    if source.path is None or not path.exists():
+        return False
+    into_its_folder = source.kind == "images" and source.path.is_file() and path.samefile(source.path.parent)
+    return path.samefile(source.path) or into_its_folder
