@@ -52,7 +52,7 @@ def normalise(crops: np.ndarray, spec: InputSpec) -> np.ndarray:
         (N, C, H, W) float32.
     """
     ordered = crops[..., ::-1] if spec.color == "rgb" else crops
-    mean, std = np.float32(spec.mean), np.float32(spec.std)
+    mean, std = np.asarray(spec.mean, np.float32), np.asarray(spec.std, np.float32)
     return np.ascontiguousarray(((ordered / np.float32(255) - mean) / std).transpose(0, 3, 1, 2))
 
 

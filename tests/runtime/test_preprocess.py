@@ -37,7 +37,9 @@ def scipy_crop(frame, affine, input_hw):
 
 def test_reference_equals_scipy(photograph):
     for affine, hw in zip(affines(photograph.shape), ((64, 64), (96, 48), (64, 64))):
-        np.testing.assert_allclose(reference_crop(photograph, affine, hw), scipy_crop(photograph, affine, hw), atol=1e-9)
+        np.testing.assert_allclose(
+            reference_crop(photograph, affine, hw), scipy_crop(photograph, affine, hw), atol=1e-9
+        )
 
 
 def test_crop_is_the_reference_on_opencvs_grid(photograph):
@@ -75,7 +77,9 @@ def test_normalise_follows_its_formula(color):
         np.testing.assert_allclose(normalise(crops, spec)[:, channel], expected, atol=1e-6)
 
 
-@pytest.mark.parametrize("frame", [np.zeros((4, 4), np.uint8), np.zeros((4, 4, 3), np.float32), np.zeros((0, 4, 3), np.uint8)])
+@pytest.mark.parametrize(
+    "frame", [np.zeros((4, 4), np.uint8), np.zeros((4, 4, 3), np.float32), np.zeros((0, 4, 3), np.uint8)]
+)
 def test_other_frames_are_refused(frame):
     with pytest.raises(ShapeError, match=r"a frame must be \(H, W, 3\) uint8, BGR, but got shape"):
         check_frame(frame)

@@ -1,0 +1,34 @@
+"""What every backend offers.
+
+A backend is a folder with two modules: `build` makes an engine's files, `session` runs them.
+
+    build.version() -> str                                      of the library; BackendUnavailable where it is absent
+    build.check(precision, device)                              BackendUnavailable where this machine lacks it
+    build.build(folder, manifest, checkpoint) -> None           writes the engine's files beside model.onnx
+    session.load(folder, manifest) -> Session                   from a folder whose hashes hold
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import numpy as np
+
+
+class Session(Protocol):
+    """An engine, loaded and runnable; one caller at a time."""
+
+    def run(self, crops: np.ndarray) -> np.ndarray:
+        """Predict heatmaps.
+
+        Args:
+            crops: (N, H, W, C) uint8, BGR or grey; N of any size. Normalisation is the engine's part.
+
+        Returns:
+            (N, K, h, w) float32 of the last stack; may be overwritten by the next call.
+        """
+        ...
+
+    def close(self) -> None:
+        """Free the engine."""
+        ...

@@ -1,0 +1,72 @@
+"""Run an OpenVINO engine."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import openvino as ov
+
+from hgedge.errors import EngineMismatch
+from hgedge.spec import Manifest
+
+PRECISION_HINTS = {"fp32": "f32", "fp16": "f32", "int8": "f32", "bf16": "bf16"}  # of what is not in INT8
+
+
+class OpenVINOSession:
+    """One compiled model a batch size; crops are split over the sizes that were asked for."""
+
+    def __init__(self, folder: Path, manifest: Manifest) -> None:
+        core = ov.Core()
+        properties = {
+            "INFERENCE_PRECISION_HINT": PRECISION_HINTS[manifest.precision],
+            "PERFORMANCE_HINT": "LATENCY",
+        }
+        self.requests: dict[int, ov.InferRequest] = {}
+        try:
+            for size in sorted(set(manifest.batch), reverse=True):
+                model = core.read_model(folder / "engine.xml")
+                model.reshape([size, *manifest.input.hw, manifest.input.channels])
+                self.requests[size] = core.compile_model(model, "CPU", properties).create_infer_request()
+        except RuntimeError as error:
+            raise EngineMismatch(f"OpenVINO cannot load {folder / 'engine.xml'}: {error}") from error
+
+    def run(self, crops: np.ndarray) -> np.ndarray:
+        """Predict heatmaps; see `hgedge.backends.base.Session`."""
+        if len(crops) in self.requests:
+            return self._infer(crops)
+        parts, start = [], 0
+        while start < len(crops):
+            left = len(crops) - start
+            size = next((size for size in self.requests if size <= left), min(self.requests))
+            part = crops[start : start + size]
+            padded = np.concatenate([part, np.zeros((size - len(part), *part.shape[1:]), part.dtype)])
+            parts.append(self._infer(padded)[: len(part)].copy())
+            start += size
+        return np.concatenate(parts)
+
+    def _infer(self, crops: np.ndarray) -> np.ndarray:
+        request = self.requests[len(crops)]
+        request.set_input_tensor(ov.Tensor(np.ascontiguousarray(crops), shared_memory=True))
+        request.infer()
+        heatmaps: np.ndarray = request.get_output_tensor().data
+        return heatmaps
+
+    def layer_precisions(self) -> dict[str, str]:
+        """Name of each executed convolution -> type that it runs in, such as "u8", "i8" or "f32"."""
+        request = next(iter(self.requests.values()))
+        found = {}
+        for node in request.get_compiled_model().get_runtime_model().get_ordered_ops():
+            info = node.get_rt_info()
+            if info["layerType"].astype(str) == "Convolution":
+                found[node.get_friendly_name()] = info["runtimePrecision"].astype(str)
+        return found
+
+    def close(self) -> None:
+        """Free the compiled models."""
+        self.requests.clear()
+
+
+def load(folder: Path, manifest: Manifest) -> OpenVINOSession:
+    """Load the engine of a bundle whose hashes hold."""
+    return OpenVINOSession(folder, manifest)

@@ -1,0 +1,1 @@
+"""PyTorch, eager: the baseline that engines are measured against."""

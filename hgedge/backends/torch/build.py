@@ -1,0 +1,42 @@
+"""A PyTorch engine is the network's weights (`weights.safetensors`)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from hgedge.checkpoints import Checkpoint
+from hgedge.checkpoints.save import save_checkpoint
+from hgedge.errors import ConfigError
+from hgedge.spec import DeviceInfo, Manifest
+
+
+def version() -> str:
+    """PyTorch's version."""
+    return str(torch.__version__)
+
+
+def check(precision: str, device: DeviceInfo) -> None:
+    """Raise ConfigError for a precision that eager PyTorch has no engine for."""
+    if precision not in ("fp32", "bf16"):
+        raise ConfigError(f"backend torch is the baseline, in fp32 or bf16, but got --precision {precision}")
+
+
+def build(folder: Path, manifest: Manifest, checkpoint: Checkpoint | None = None) -> None:
+    """Write `weights.safetensors`.
+
+    Raises:
+        ConfigError: There is no checkpoint: a bundle's portable half holds ONNX, which PyTorch does not run.
+    """
+    if checkpoint is None:
+        raise ConfigError("backend torch is built from a checkpoint, not from a bundle; name the checkpoint's file")
+    save_checkpoint(
+        folder / "weights.safetensors",
+        checkpoint.net,
+        name=checkpoint.name,
+        input=manifest.input,
+        keypoints=manifest.keypoints,
+        decode=manifest.decode,
+        half=False,
+    )
