@@ -1,0 +1,228 @@
+"""Model to bundle: export, calibrate, quantise, build the engine, measure it against FP32."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import hgedge
+from hgedge import backends, device, records
+from hgedge.builder import calibration
+from hgedge.builder.golden import Golden, agreement, run_one_by_one
+from hgedge.builder.network import Network, network_of
+from hgedge.builder.options import BuildOptions, BuildReport, with_recipe
+from hgedge.bundle import MANIFEST, open_bundle, read_manifest, seal, staged
+from hgedge.errors import ConfigError
+from hgedge.progress import Progress, no_progress
+from hgedge.spec import FORMAT_VERSION, BackendInfo, CalibrationInfo, Manifest, ModelInfo
+
+log = logging.getLogger(__name__)
+
+
+def build(options: BuildOptions, progress: Progress = no_progress) -> BuildReport:
+    """Build a bundle, or find that it is there already.
+
+    Args:
+        options: What to build.
+        progress: Told about the steps.
+
+    Raises:
+        HgedgeError: An option, the model, the calibration or the machine does not allow it; nothing is left behind.
+    """
+    started = time.monotonic()
+    options = with_recipe(options)
+    backend = backends.choose(options.backend)
+    if options.engine:
+        backends.builder(backend).check(options.precision, device.cpu())
+    network = network_of(options)
+    source = _calibration_source(options, network)
+    digest = _digest(options, network, backend, source)
+    target = options.output / bundle_name(options, network, backend)
+    if (target / MANIFEST).exists() and not options.force:
+        return _reuse(target, digest)
+    if target.exists() and not options.force:
+        raise ConfigError(f"{target} is in the way: it exists and is no bundle; use --force or another --output")
+    with staged(target, options.force) as folder:
+        work = Work(options, network, backend, digest, folder, progress)
+        manifest = work.make(source)
+    seconds = {**work.seconds, "total": round(time.monotonic() - started, 3)}
+    return _report(target, manifest, seconds)
+
+
+def bundle_name(options: BuildOptions, network: Network, backend: str) -> str:
+    """`<model>-<precision>-<backend>`, then what is not default."""
+    parts = [network.name, options.precision, backend if options.engine else "portable"]
+    if options.precision == "int8" and options.placement != "stream":
+        parts.append(options.placement)
+    if network.checkpoint is not None:
+        if network.num_stacks != network.checkpoint.net.config.num_stacks:
+            parts.append(f"{network.num_stacks}stack")
+        if network.input.hw != network.checkpoint.input.hw:
+            parts.append("x".join(map(str, network.input.hw)))
+    if options.batch != (1,):
+        parts.append("b" + "-".join(map(str, options.batch)))
+    return "-".join(parts)
+
+
+@dataclass
+class Work:
+    """One build in its temporary folder."""
+
+    options: BuildOptions
+    network: Network
+    backend: str
+    digest: str
+    folder: Path
+    progress: Progress
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    def make(self, source: calibration.CalibrationSet | calibration.CalibrationTable | None) -> Manifest:
+        """Write every file of the bundle; returns the sealed manifest."""
+        with self.step("export"):
+            graph = self.network.graph()
+            golden = self.network.golden()
+            (self.folder / "source.onnx").write_bytes(graph.SerializeToString(deterministic=True))
+        info, quantised = self.quantise(graph, source)
+        (self.folder / "model.onnx").write_bytes(quantised.SerializeToString(deterministic=True))
+        manifest = self.manifest(graph, quantised, info)
+        if self.options.engine:
+            with self.step("build"):
+                backends.builder(self.backend).build(self.folder, manifest, self.network.checkpoint)
+                golden = self.measure(manifest, golden)
+            manifest = replace(manifest, measured=True, agreement=agreement(golden, manifest.decode))
+        golden.save(self.folder / "golden.npz")
+        return seal(self.folder, manifest)
+
+    def quantise(
+        self, graph: Any, source: calibration.CalibrationSet | calibration.CalibrationTable | None
+    ) -> tuple[CalibrationInfo | None, Any]:
+        """The graph in the precision asked for, and where its ranges come from."""
+        if self.options.precision != "int8":
+            return None, graph
+        from hgedge.quantization.insert_qdq import quantize
+        from hgedge.quantization.ranges import naming_version, save_table, table_key
+
+        with self.step("calibrate"):
+            if source is None:
+                table = self.network.own_ranges()
+            else:
+                key = table_key(self.network.sha256, self.network.input, naming_version(graph))
+                table = calibration.ranges_for(source, key, graph, self.network.input, self.progress)
+        with self.step("quantize"):
+            quantised = quantize(graph, table, self.options.placement)
+            save_table(table, self.folder / "calibration.json")
+        return CalibrationInfo(table.method, table.images, table.digest, self.options.placement), quantised
+
+    def manifest(self, graph: Any, quantised: Any, info: CalibrationInfo | None) -> Manifest:
+        """The manifest of what is being built, not measured yet."""
+        from hgedge.export.statistics import gmacs, num_convs
+        from hgedge.quantization.insert_qdq import num_int8_convs
+
+        network = self.network
+        engine = self.options.engine
+        return Manifest(
+            hgedge_version=hgedge.__version__,
+            measured=False,
+            model=ModelInfo(
+                network.name, network.sha256, network.num_stacks, network.parameters, round(gmacs(graph), 4)
+            ),
+            precision=self.options.precision,
+            backend=BackendInfo(self.backend, backends.builder(self.backend).version()) if engine else None,
+            device=device.cpu() if engine else None,
+            input=network.input,
+            keypoints=network.keypoints,
+            decode=network.decode,
+            digest=self.digest,
+            num_convs=num_convs(graph),
+            num_convs_int8=num_int8_convs(quantised),
+            calibration=info,
+            batch=self.options.batch,
+        )
+
+    def measure(self, manifest: Manifest, golden: Golden) -> Golden:
+        """Run the new engine on the golden inputs."""
+        session = backends.sessions(self.backend).load(self.folder, manifest)
+        try:
+            return replace(golden, engine_heatmaps=run_one_by_one(session, golden.crops))
+        finally:
+            session.close()
+
+    @contextmanager
+    def step(self, name: str) -> Iterator[None]:
+        """Time a step of the build, and tell of it."""
+        log.info("%s", name)
+        self.progress(name, 0, 1)
+        started = time.monotonic()
+        yield
+        self.seconds[name] = round(self.seconds.get(name, 0.0) + time.monotonic() - started, 3)
+        self.progress(name, 1, 1)
+
+
+def _calibration_source(
+    options: BuildOptions, network: Network
+) -> calibration.CalibrationSet | calibration.CalibrationTable | None:
+    """Where ranges come from; None where there are none, or the bundle's own are used."""
+    if options.precision != "int8" or (network.bundle is not None and options.calibration is None):
+        return None
+    return calibration.find(options)
+
+
+def _digest(
+    options: BuildOptions,
+    network: Network,
+    backend: str,
+    source: calibration.CalibrationSet | calibration.CalibrationTable | None,
+) -> str:
+    """sha256 over everything that decides what is built."""
+    decides = {
+        "format": FORMAT_VERSION,
+        "hgedge": hgedge.__version__,
+        "weights": network.sha256,
+        "num_stacks": network.num_stacks,
+        "input": records.to_mapping(network.input),
+        "keypoints": network.keypoints.names,
+        "decode": records.to_mapping(network.decode),
+        "precision": options.precision,
+        "placement": options.placement,
+        "calibration": source.digest() if source else network.calibration_digest,
+        "batch": options.batch,
+        "backend": [backend, backends.builder(backend).version()] if options.engine else None,
+        "device": records.to_mapping(device.cpu()) if options.engine else None,
+    }
+    return hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()
+
+
+def _reuse(target: Path, digest: str) -> BuildReport:
+    """The report of a bundle that is there already.
+
+    Raises:
+        ConfigError: It is another one under the same name.
+    """
+    if read_manifest(target).digest != digest:
+        raise ConfigError(
+            f"{target} holds a bundle built from other weights, ranges, options or versions; "
+            "replace it with --force, or choose another --output"
+        )
+    return _report(target, open_bundle(target), {"total": 0.0}, reused=True)
+
+
+def _report(target: Path, manifest: Manifest, seconds: dict[str, float], reused: bool = False) -> BuildReport:
+    steps = ("export", "calibrate", "quantize", "build", "total")
+    return BuildReport(
+        bundle=target,
+        precision=manifest.precision,
+        backend=manifest.backend.name if manifest.backend else "none",
+        seconds={step: seconds.get(step, 0.0) for step in steps},
+        num_convs=manifest.num_convs,
+        num_convs_int8=manifest.num_convs_int8,
+        agreement=manifest.agreement,
+        drop=manifest.drop,
+        reused=reused,
+    )

@@ -1,0 +1,86 @@
+"""Golden inputs: a few crops, what FP32 makes of them, and how near an engine comes.
+
+The crops are a public-domain photograph (hgedge/pictures) and drawn figures, so that they can travel in every bundle.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from hgedge import geometry
+from hgedge.backends.base import Session
+from hgedge.errors import ExportError
+from hgedge.runtime.decode import decode
+from hgedge.runtime.preprocess import crop
+from hgedge.sources.images import read_picture
+from hgedge.spec import DecodeSpec, InputSpec
+from hgedge.visualization.figures import figure_picture
+
+PHOTOGRAPH = Path(__file__).parent.parent / "pictures" / "astronaut.jpg"
+FIGURES = 3
+
+
+@dataclass(frozen=True)
+class Golden:
+    """Golden inputs and outputs.
+
+    Attributes:
+        crops: (G, H, W, C) uint8.
+        fp32_heatmaps: (G, K, h, w) float32, of the unquantised network.
+        engine_heatmaps: The same of the engine, or None where it has not run.
+    """
+
+    crops: np.ndarray
+    fp32_heatmaps: np.ndarray
+    engine_heatmaps: np.ndarray | None = None
+
+    def save(self, path: Path) -> None:
+        """Write an .npz file."""
+        if self.engine_heatmaps is None:
+            np.savez_compressed(path, crops=self.crops, fp32_heatmaps=self.fp32_heatmaps)
+            return
+        np.savez_compressed(
+            path, crops=self.crops, fp32_heatmaps=self.fp32_heatmaps, engine_heatmaps=self.engine_heatmaps
+        )
+
+
+def load_golden(path: Path) -> Golden:
+    """Read the golden file of a bundle whose hashes hold, without what its engine gave."""
+    with np.load(path, allow_pickle=False) as arrays:
+        return Golden(arrays["crops"], arrays["fp32_heatmaps"])
+
+
+def golden_crops(spec: InputSpec) -> np.ndarray:
+    """The golden inputs at a network's input size: (G, H, W, C) uint8."""
+    pictures = [read_picture(PHOTOGRAPH)]
+    pictures += [figure_picture(spec.hw, seed)[0] for seed in range(FIGURES)]
+    crops = np.empty((len(pictures), *spec.hw, spec.channels), np.uint8)
+    for picture, out in zip(pictures, crops):
+        crop(picture, geometry.frame_from_input(geometry.whole_frame_box(picture.shape[:2]), spec.hw), out)
+    return crops
+
+
+def run_one_by_one(session: Session, crops: np.ndarray) -> np.ndarray:
+    """Heatmaps of each crop, (G, K, h, w) float32.
+
+    Raises:
+        ExportError: A heatmap is not finite.
+    """
+    heatmaps = np.concatenate([np.array(session.run(crops[i : i + 1])) for i in range(len(crops))])
+    if not np.isfinite(heatmaps).all():
+        raise ExportError("the engine gives heatmaps that are not finite; build it with --precision fp32 or bf16")
+    return heatmaps
+
+
+def agreement(golden: Golden, spec: DecodeSpec) -> dict[str, float]:
+    """Distance between the keypoints of engine and FP32, in input pixels: mean and 99th percentile."""
+    ours, theirs = (
+        decode(maps, spec.stride, spec.shift)[0]
+        for maps in (golden.engine_heatmaps, golden.fp32_heatmaps)
+        if maps is not None
+    )
+    distance = np.linalg.norm(ours - theirs, axis=-1)
+    return {"mean_px": round(float(distance.mean()), 4), "p99_px": round(float(np.percentile(distance, 99)), 4)}

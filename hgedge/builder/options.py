@@ -1,0 +1,107 @@
+"""What to build, and what was built."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+
+from hgedge import records
+from hgedge.errors import ConfigError
+from hgedge.spec import PRECISIONS
+
+PLACEMENTS = ("stream", "conv")
+
+
+@dataclass(frozen=True)
+class BuildOptions:
+    """What `hgedge build` is asked for; a recipe TOML holds the same fields.
+
+    Attributes:
+        model: A zoo name, a checkpoint, a bundle, or a recipe; None is the shipped default.
+        precision: "fp32", "fp16", "bf16" or "int8".
+        backend: A backend's name, or "auto".
+        calibration: A range table (JSON), a recipe (TOML), or a folder of pictures.
+        calibration_images: Pictures to take from a folder.
+        data: Folder of the data set that a calibration recipe names.
+        placement: Which tensors are quantised: "stream" or "conv".
+        num_stacks: Keep this many stacks; all by default.
+        input_hw: Height and width of the input, where not the model's own.
+        batch: Batch sizes that the engine is prepared for.
+        engine: False makes the portable half alone.
+        output: The folder that the bundle is put into.
+        force: Replace a bundle of the same name.
+    """
+
+    model: str | None = None
+    precision: str = "int8"
+    backend: str = "auto"
+    calibration: Path | None = None
+    calibration_images: int = 128
+    data: Path | None = None
+    placement: str = "stream"
+    num_stacks: int | None = None
+    input_hw: tuple[int, int] | None = None
+    batch: tuple[int, ...] = (1,)
+    engine: bool = True
+    output: Path = Path("engines")
+    force: bool = False
+
+    def __post_init__(self) -> None:
+        if self.precision not in PRECISIONS:
+            raise ConfigError(f"precision must be one of {', '.join(PRECISIONS)}, but got {self.precision!r}")
+        if self.placement not in PLACEMENTS:
+            raise ConfigError(f"placement must be one of {', '.join(PLACEMENTS)}, but got {self.placement!r}")
+        if self.num_stacks is not None and self.num_stacks < 1:
+            raise ConfigError(f"num_stacks must be at least 1, but got {self.num_stacks}")
+        if not self.batch or min(self.batch) < 1:
+            raise ConfigError(f"batch must be positive sizes such as 1,2,4, but got {self.batch}")
+        if self.input_hw is not None and (len(self.input_hw) != 2 or min(self.input_hw) < 1):
+            raise ConfigError(f"input must be HEIGHTxWIDTH in pixels, but got {self.input_hw}")
+
+
+@dataclass(frozen=True)
+class BuildReport:
+    """What a build did.
+
+    Attributes:
+        bundle: The bundle's folder.
+        precision: Of the engine.
+        backend: Of the engine, or "none" for a portable half.
+        seconds: export, calibrate, quantize, build and total.
+        num_convs: Convolutions of the graph.
+        num_convs_int8: Those that are quantised.
+        agreement: Mean and 99th percentile of the distance to FP32 keypoints on the golden inputs, in input pixels.
+        drop: Points lost per metric, where it was measured.
+        reused: The bundle was there already.
+    """
+
+    bundle: Path
+    precision: str
+    backend: str
+    seconds: dict[str, float]
+    num_convs: int
+    num_convs_int8: int
+    agreement: dict[str, float] | None
+    drop: dict[str, float] | None = None
+    reused: bool = False
+
+
+def with_recipe(options: BuildOptions) -> BuildOptions:
+    """Where the model is a recipe TOML: its fields, under those that were asked for explicitly.
+
+    Raises:
+        ConfigError: The recipe cannot be read, or names another recipe.
+    """
+    if options.model is None or not options.model.endswith(".toml"):
+        return options
+    recipe = records.from_toml(BuildOptions, Path(options.model))
+    if recipe.model is not None and recipe.model.endswith(".toml"):
+        raise ConfigError(f"{options.model} names another recipe as its model: {recipe.model}")
+    default = BuildOptions()
+    asked = {
+        field.name: getattr(options, field.name)
+        for field in dataclasses.fields(BuildOptions)
+        if field.name != "model" and getattr(options, field.name) != getattr(default, field.name)
+    }
+    return dataclasses.replace(recipe, **asked)
