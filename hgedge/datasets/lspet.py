@@ -39,7 +39,9 @@ def read(root: Path, split: str) -> Dataset:
         rows = list(csv.DictReader(file))
     missing = {"row", "image", "split"} - set(rows[0] if rows else ())
     if missing:
-        raise SourceError(f"{root / 'index.csv'} must have the columns row, image and split; missing: {sorted(missing)}")
+        raise SourceError(
+            f"{root / 'index.csv'} must have the columns row, image and split; missing: {sorted(missing)}"
+        )
     splits = sorted({row["split"] for row in rows})
     if split not in splits:
         raise ConfigError(f"{root} has no split {split!r}; its index.csv has: {', '.join(splits)}")
@@ -48,7 +50,9 @@ def read(root: Path, split: str) -> Dataset:
         if row["split"] != split:
             continue
         if not row["row"].isdecimal() or int(row["row"]) >= joints.shape[2]:
-            raise SourceError(f"{root / 'index.csv'} names row {row['row']!r}, but joints.mat has rows 0 to {joints.shape[2] - 1}")
+            raise SourceError(
+                f"{root / 'index.csv'} names row {row['row']!r}, but joints.mat has rows 0 to {joints.shape[2] - 1}"
+            )
         index = int(row["row"])
         keypoints, labelled = joints[:, :2, index], joints[:, 2, index] > 0
         if labelled.any():

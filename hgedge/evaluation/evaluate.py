@@ -62,9 +62,7 @@ def pipeline_of(target: str) -> Pipeline:
     return Pipeline(session, checkpoint.input, checkpoint.keypoints, checkpoint.decode)
 
 
-def predict(
-    pipeline: Pipeline, dataset: Dataset, chosen: np.ndarray, progress: Progress = no_progress
-) -> np.ndarray:
+def predict(pipeline: Pipeline, dataset: Dataset, chosen: np.ndarray, progress: Progress = no_progress) -> np.ndarray:
     """Keypoints of some people of a data set, each in the crop that the data set prescribes.
 
     Returns:

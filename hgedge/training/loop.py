@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import cast
 
 import cv2
 import numpy as np
@@ -20,12 +21,12 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 import hgedge.datasets
 from hgedge import geometry
+from hgedge.checkpoints.save import save_checkpoint
 from hgedge.datasets import Dataset
 from hgedge.datasets.targets import gaussian_heatmaps
-from hgedge.checkpoints.save import save_checkpoint
 from hgedge.errors import CheckpointError, ConfigError
 from hgedge.evaluation.pck import pck
-from hgedge.models.hourglass import HourglassNet
+from hgedge.models.hourglass import HourglassNet, channels_last
 from hgedge.progress import Progress, no_progress
 from hgedge.runtime.decode import decode
 from hgedge.sources.images import read_picture
@@ -74,7 +75,7 @@ class Run:
         self.checkpoint_path = self.output / "checkpoint.pt"
         self.model_path = self.output / "model.safetensors"
         torch.manual_seed(config.seed)
-        self.net = HourglassNet(config.model).to(memory_format=torch.channels_last)
+        self.net = channels_last(HourglassNet(config.model))
         self.averaged = AveragedModel(
             self.net, multi_avg_fn=get_ema_multi_avg_fn(config.ema_decay), use_buffers=True
         ).eval()
@@ -112,7 +113,9 @@ class Run:
             self.optimizer.load_state_dict(state["optimizer"])
             self.epoch = state["epoch"]
         except (KeyError, RuntimeError, TypeError, ValueError) as error:
-            raise CheckpointError(f"{path} was made by another run than this config; remove it or choose another output") from error
+            raise CheckpointError(
+                f"{path} was made by another run than this config; remove it or choose another output"
+            ) from error
         log.info("going on after epoch %d", self.epoch)
 
     def save(self, epoch: int) -> None:
@@ -129,7 +132,7 @@ class Run:
         size = self.config.input_sizes[-1]
         save_checkpoint(
             self.model_path,
-            self.averaged.module,
+            cast(HourglassNet, self.averaged.module),
             name=self.output.name,
             input=InputSpec((size, size), "rgb", self.config.mean, self.config.std),
             keypoints=self.train_set.keypoint_set,
@@ -226,7 +229,9 @@ class Run:
             chosen = range(start, min(start + 32, len(people)))
             affines = [geometry.frame_from_input(people[i].box_xyxy, (size, size)) for i in chosen]
             crops = [
-                cv2.warpAffine(self.val_pictures[i], affine, (size, size), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP)
+                cv2.warpAffine(
+                    self.val_pictures[i], affine, (size, size), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+                )
                 for i, affine in zip(chosen, affines)
             ]
             with torch.autocast("cpu", torch.bfloat16, enabled=self.config.precision == "bf16"):

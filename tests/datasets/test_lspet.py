@@ -20,7 +20,9 @@ def test_splits_and_labels(shared_data):
         dataset = hgedge.datasets.open(root, split)
         expected = [row for row in rows if row["split"] == split and int(row["labelled_joints"])]
         assert [person.image.name for person in dataset.people] == [row["image"] for row in expected]
-        assert [int(person.labelled.sum()) for person in dataset.people] == [int(row["labelled_joints"]) for row in expected]
+        assert [int(person.labelled.sum()) for person in dataset.people] == [
+            int(row["labelled_joints"]) for row in expected
+        ]
         first, row = dataset.people[0], int(expected[0]["row"])
         np.testing.assert_array_equal(first.keypoints, joints[:, :2, row])
 

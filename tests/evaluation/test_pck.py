@@ -15,7 +15,11 @@ from hgedge.pose import KeypointSet
 def plain_pck(predicted, keypoints, labelled, threshold):
     right = total = 0
     for p in range(len(keypoints)):
-        lengths = [math.dist(keypoints[p, a], keypoints[p, b]) for a, b in ((8, 3), (9, 2)) if labelled[p, a] and labelled[p, b]]
+        lengths = [
+            math.dist(keypoints[p, a], keypoints[p, b])
+            for a, b in ((8, 3), (9, 2))
+            if labelled[p, a] and labelled[p, b]
+        ]
         if not lengths:
             continue
         torso = sum(lengths) / len(lengths)
@@ -47,7 +51,7 @@ def person():
 
 def test_the_threshold_itself_counts():
     keypoints, labelled = person()
-    predicted = keypoints + [20, 0]
+    predicted = keypoints + np.array([20, 0])
     assert pck(predicted, keypoints, labelled, LSP14, (0.2, 0.1999)).pooled.tolist() == [100, 0]
 
 

@@ -30,7 +30,14 @@ def test_joints_follow_the_picture(seed, flip):
     strong = Augmentation(rotation_deg=60, scale=(1.0, 1.4), shift=0.1, flip=flip, gain=0.0, occlusion=0.0)
     for joint in (0, 7, 12):
         crop, keypoints, _ = training_crop(
-            marked_picture(joint), KEYPOINTS, np.ones(14, bool), BOX, LSP14, (96, 96), strong, np.random.default_rng(seed)
+            marked_picture(joint),
+            KEYPOINTS,
+            np.ones(14, bool),
+            BOX,
+            LSP14,
+            (96, 96),
+            strong,
+            np.random.default_rng(seed),
         )
         at = LSP14.flip_indices[joint] if flip else joint
         if (keypoints[at] > 8).all() and (keypoints[at] < 87).all():

@@ -1,0 +1,1 @@
+"""Honest timing, and the record of the machine that it was taken on."""

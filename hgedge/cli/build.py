@@ -1,0 +1,83 @@
+"""`hgedge build`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.table import Table
+
+from hgedge import bundle, records
+from hgedge.cli import options
+from hgedge.cli.terminal import Terminal
+from hgedge.errors import ConfigError
+
+if TYPE_CHECKING:
+    from hgedge.builder import BuildReport
+
+
+def build(
+    terminal: Terminal,
+    model: options.Model = None,
+    precision: options.Precision = "int8",
+    backend: options.Backend = "auto",
+    calibration: options.Calibration = None,
+    calibration_images: options.CalibrationImages = 128,
+    data: options.CalibrationData = None,
+    placement: options.Placement = "stream",
+    num_stacks: options.NumStacks = None,
+    input_size: options.InputSize = None,
+    batch: options.Batch = "1",
+    engine: options.WithEngine = True,
+    output: options.BundleFolder = Path("engines"),
+    force: options.Force = False,
+) -> None:
+    """Build an engine: a model becomes one bundle."""
+    from hgedge.builder import BuildOptions
+    from hgedge.builder import build as build_bundle
+
+    asked = BuildOptions(
+        model=model,
+        precision=precision,
+        backend=backend,
+        calibration=calibration,
+        calibration_images=calibration_images,
+        data=data,
+        placement=placement,
+        num_stacks=num_stacks,
+        input_hw=None if input_size is None else _size(input_size),
+        batch=options.integers(batch, ",", "--batch", "sizes with commas between, such as 1,2,4"),
+        engine=engine,
+        output=output,
+        force=force,
+    )
+    with terminal.progress() as progress:
+        report = build_bundle(asked, progress)
+    terminal.result(records.to_mapping(report), lambda console: show(console, report))
+
+
+def _size(text: str) -> tuple[int, int]:
+    expected = "HEIGHTxWIDTH in pixels, such as 256x192"
+    numbers = options.integers(text, "x", "--input", expected)
+    if len(numbers) != 2:
+        raise ConfigError(f"--input must be {expected}, but got {text!r}")
+    return numbers[0], numbers[1]
+
+
+def show(console: Console, report: BuildReport) -> None:
+    """Print a build's report as a table, then the command to type next."""
+    table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
+    table.add_row("model", bundle.read_manifest(report.bundle).model.name)
+    table.add_row("precision", report.precision)
+    table.add_row("backend", report.backend)
+    table.add_row("convolutions in INT8", f"{report.num_convs_int8} of {report.num_convs}")
+    if report.agreement is not None:
+        pixels = f"{report.agreement['mean_px']:.2f} px mean, {report.agreement['p99_px']:.2f} px p99"
+        table.add_row("keypoints from FP32's", f"{pixels} (agreement with FP32, not accuracy)")
+    steps = ", ".join(f"{step} {seconds:.1f}" for step, seconds in report.seconds.items())
+    table.add_row("seconds", "0, it was built before" if report.reused else steps)
+    console.print(table)
+    console.print(f"bundle: {report.bundle}", soft_wrap=True, markup=False)
+    following = "build" if report.backend == "none" else "run --source video.mp4 --engine"
+    console.print(f"next:   hgedge {following} {report.bundle}", soft_wrap=True, markup=False)

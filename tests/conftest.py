@@ -1,0 +1,95 @@
+"""What many tests need: the repository, shared data where there is any, a tiny network, the program."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+SHARED_DATA = ROOT.parent / "shared" / "data"
+
+Run = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture(scope="session")
+def root() -> Path:
+    return ROOT
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """Photographs and labels that may not be copied into the repository."""
+    if not SHARED_DATA.is_dir():
+        pytest.skip("no ../shared/data beside the repository")
+    return SHARED_DATA
+
+
+@pytest.fixture(scope="session")
+def program_environment() -> dict[str, str]:
+    """Environment in which this repository's hgedge is found from any folder, without a screen."""
+    hidden = ("DISPLAY", "WAYLAND_DISPLAY")
+    environment = {key: value for key, value in os.environ.items() if key not in hidden}
+    environment["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
+    return environment
+
+
+@pytest.fixture
+def hgedge(tmp_path: Path, program_environment: dict[str, str]) -> Run:
+    """Run the real program in a temporary folder, as `hgedge("build", "--help")`."""
+
+    def run(*arguments: str | Path, **options) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "hgedge", *map(str, arguments)]
+        settings = {"cwd": tmp_path, "env": program_environment, "capture_output": True, "text": True, **options}
+        return subprocess.run(command, **settings)
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def tiny_checkpoint(tmp_path_factory):
+    """A two-stack network of 64-pixel input and 14 keypoints, with seeded weights and lively BatchNorm statistics."""
+    import torch
+
+    from hgedge.checkpoints.save import save_checkpoint
+    from hgedge.datasets.keypoint_sets import LSP14
+    from hgedge.models.hourglass import HourglassConfig, HourglassNet
+    from hgedge.spec import InputSpec
+
+    torch.manual_seed(7)
+    net = HourglassNet(HourglassConfig(num_stacks=2, num_features=32, depth=4, num_keypoints=14)).eval()
+    for module in net.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            torch.nn.init.normal_(module.running_mean, 0, 0.2)
+            torch.nn.init.uniform_(module.running_var, 0.5, 1.5)
+    spec = InputSpec((64, 64), "rgb", (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+    path = tmp_path_factory.mktemp("checkpoints") / "tiny.safetensors"
+    save_checkpoint(path, net, name="tiny", input=spec, keypoints=LSP14, half=False)
+    return path
+
+
+@pytest.fixture(scope="session")
+def picture_folder(shared_data, tmp_path_factory):
+    """A folder of 40 real photographs, for the length of the session."""
+    folder = tmp_path_factory.mktemp("pictures")
+    for path in sorted((shared_data / "lspet" / "images").glob("*.jpg"))[:40]:
+        shutil.copyfile(path, folder / path.name)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def lspet_crops(shared_data):
+    """lspet_crops(count, hw): (count, H, W, 3) uint8 crops of real photographs."""
+    import cv2
+
+    def crops(count, hw):
+        files = sorted((shared_data / "lspet" / "images").glob("*.jpg"))[:count]
+        return np.stack([cv2.resize(cv2.imread(str(file)), hw[::-1]) for file in files])
+
+    return crops
