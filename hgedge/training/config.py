@@ -10,6 +10,23 @@ from hgedge.training.augment import Augmentation
 
 
 @dataclass(frozen=True)
+class Phase:
+    """A part of a training run.
+
+    Attributes:
+        start: Fraction of the run at which it starts.
+        input_size: Side of the square input in pixels; small pictures train faster.
+        peak_weight: See `hgedge.training.loss`; a large one starts quickly, a small one makes scores tell right from wrong.
+        location_weight: See `hgedge.training.loss`.
+    """
+
+    start: float = 0.0
+    input_size: int = 256
+    peak_weight: float = 30.0
+    location_weight: float = 1.0
+
+
+@dataclass(frozen=True)
 class TrainingConfig:
     """A training run.
 
@@ -20,16 +37,13 @@ class TrainingConfig:
         augmentation: How crops vary.
         train_split: Split to learn from.
         val_split: Split to score after every epoch.
-        input_sizes: Side of the square input, one entry a phase; small pictures first train faster.
-        phase_starts: Fraction of the run at which each phase starts; the first is 0.
+        phases: Input sizes and losses, in order; the last one's input size is the model's.
         epochs: Passes over the training split.
         batch_size: Crops a step.
         learning_rate: AdamW's peak rate, reached after `warmup` and followed by a cosine to a hundredth.
         weight_decay: AdamW's decay.
         warmup: Fraction of the run.
         sigma: Standard deviation of target peaks in heatmap cells.
-        peak_weight: See `hgedge.training.loss`.
-        location_weight: See `hgedge.training.loss`.
         ema_decay: Decay a step of the averaged weights, which are those that are scored and kept.
         precision: "bf16" (autocast) or "fp32".
         seed: Seed of weights, order and crops.
@@ -43,16 +57,13 @@ class TrainingConfig:
     augmentation: Augmentation = field(default_factory=Augmentation)
     train_split: str = "train"
     val_split: str = "val"
-    input_sizes: tuple[int, ...] = (256,)
-    phase_starts: tuple[float, ...] = (0.0,)
+    phases: tuple[Phase, ...] = (Phase(),)
     epochs: int = 100
     batch_size: int = 16
     learning_rate: float = 1.2e-3
     weight_decay: float = 0.01
     warmup: float = 0.02
     sigma: float = 1.5
-    peak_weight: float = 30.0
-    location_weight: float = 1.0
     ema_decay: float = 0.998
     precision: str = "bf16"
     seed: int = 0
@@ -62,20 +73,18 @@ class TrainingConfig:
     def __post_init__(self) -> None:
         if self.precision not in ("bf16", "fp32"):
             raise ConfigError(f"precision must be bf16 or fp32, but got {self.precision!r}")
-        starts = self.phase_starts
-        if len(self.input_sizes) != len(starts) or not starts or starts[0] != 0 or list(starts) != sorted(starts):
-            raise ConfigError(
-                "input_sizes and phase_starts must be equally long, and phase_starts rise from 0, "
-                f"but got {self.input_sizes} and {starts}"
-            )
-        for size in self.input_sizes:
-            if size < 1 or size % self.model.input_multiple:
-                raise ConfigError(f"input sizes must be multiples of {self.model.input_multiple}, but got {size}")
+        starts = [phase.start for phase in self.phases]
+        if not starts or starts[0] != 0 or starts != sorted(set(starts)):
+            raise ConfigError(f"the starts of phases must rise from 0, but are {starts}")
+        for phase in self.phases:
+            if phase.input_size < 1 or phase.input_size % self.model.input_multiple:
+                raise ConfigError(
+                    f"input sizes must be multiples of {self.model.input_multiple}, but got {phase.input_size}"
+                )
         for name in ("epochs", "batch_size", "learning_rate", "sigma"):
             if getattr(self, name) <= 0:
                 raise ConfigError(f"{name} must be positive, but got {getattr(self, name)}")
 
-    def input_size(self, progress: float) -> int:
-        """Side of the input at a fraction of the run."""
-        phase = max(i for i, start in enumerate(self.phase_starts) if start <= progress)
-        return self.input_sizes[phase]
+    def phase(self, progress: float) -> Phase:
+        """The phase at a fraction of the run."""
+        return [phase for phase in self.phases if phase.start <= progress][-1]

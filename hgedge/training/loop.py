@@ -32,7 +32,7 @@ from hgedge.runtime.decode import decode
 from hgedge.sources.images import read_picture
 from hgedge.spec import InputSpec
 from hgedge.training.augment import training_crop
-from hgedge.training.config import TrainingConfig
+from hgedge.training.config import Phase, TrainingConfig
 from hgedge.training.loss import heatmap_loss
 
 log = logging.getLogger(__name__)
@@ -129,7 +129,7 @@ class Run:
         partial = self.checkpoint_path.with_suffix(".partial")
         torch.save(state, partial)
         os.replace(partial, self.checkpoint_path)
-        size = self.config.input_sizes[-1]
+        size = self.config.phases[-1].input_size
         save_checkpoint(
             self.model_path,
             cast(HourglassNet, self.averaged.module),
@@ -141,20 +141,20 @@ class Run:
     def train_epoch(self, epoch: int) -> dict[str, float]:
         """One pass over the training split, then a score on the validation split; returns the line for the log."""
         config = self.config
-        size = config.input_size(epoch / config.epochs)
+        phase = config.phase(epoch / config.epochs)
         started, total = time.monotonic(), 0.0
         self.net.train()
-        for step, batch in enumerate(self.batches(epoch, size)):
+        for step, batch in enumerate(self.batches(epoch, phase.input_size)):
             rate = learning_rate(config, (epoch + step / self.steps_per_epoch) / config.epochs)
             for group in self.optimizer.param_groups:
                 group["lr"] = rate
-            total += self.train_step(batch)
+            total += self.train_step(batch, phase)
             self.progress(f"epoch {epoch + 1}", step + 1, self.steps_per_epoch)
         trained = time.monotonic()
-        scores = self.score(max(size, config.input_sizes[-1]) if epoch + 1 == config.epochs else size)
+        scores = self.score(phase.input_size)
         line = {
             "epoch": epoch + 1,
-            "input_size": size,
+            "input_size": phase.input_size,
             "loss": round(total / self.steps_per_epoch, 4),
             "learning_rate": rate,
             "seconds": round(trained - started, 1),
@@ -164,13 +164,12 @@ class Run:
         log.info("%s", line)
         return line
 
-    def train_step(self, batch: Batch) -> float:
+    def train_step(self, batch: Batch, phase: Phase) -> float:
         """One optimiser step; returns the loss."""
-        config = self.config
         images, target, counts = batch
-        with torch.autocast("cpu", torch.bfloat16, enabled=config.precision == "bf16"):
+        with torch.autocast("cpu", torch.bfloat16, enabled=self.config.precision == "bf16"):
             predicted = self.net(images)
-        loss = heatmap_loss(predicted, target, counts, config.peak_weight, config.location_weight)
+        loss = heatmap_loss(predicted, target, counts, phase.peak_weight, phase.location_weight)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self.net.parameters(), 5.0)

@@ -10,7 +10,7 @@ import torch
 from hgedge.checkpoints import load_checkpoint
 from hgedge.errors import CheckpointError, ConfigError, SourceError
 from hgedge.models.hourglass import HourglassConfig
-from hgedge.training.config import TrainingConfig
+from hgedge.training.config import Phase, TrainingConfig
 from hgedge.training.loop import learning_rate, train
 
 SMALL = HourglassConfig(num_stacks=1, num_features=16, depth=2, num_keypoints=14)
@@ -18,7 +18,7 @@ SMALL = HourglassConfig(num_stacks=1, num_features=16, depth=2, num_keypoints=14
 
 def config(figures, output, **changes):
     plain = TrainingConfig(
-        data=str(figures), output=str(output), model=SMALL, input_sizes=(32, 64), phase_starts=(0.0, 0.5),
+        data=str(figures), output=str(output), model=SMALL, phases=(Phase(0.0, 32), Phase(0.5, 64)),
         epochs=4, batch_size=8, learning_rate=5e-3, precision="fp32", ema_decay=0.5,
     )  # fmt: skip
     return dataclasses.replace(plain, **changes)
@@ -103,8 +103,8 @@ def test_the_rate_warms_up_and_falls_to_a_hundredth(figures, tmp_path):
     ("changes", "message"),
     [
         ({"precision": "fp8"}, "precision must be bf16 or fp32"),
-        ({"input_sizes": (50, 64)}, "multiples of 16, but got 50"),
-        ({"phase_starts": (0.5, 0.1)}, "phase_starts rise from 0"),
+        ({"phases": (Phase(0.0, 50),)}, "multiples of 16, but got 50"),
+        ({"phases": (Phase(0.5, 64), Phase(0.1, 64))}, r"starts of phases must rise from 0, but are \[0.5, 0.1\]"),
         ({"epochs": 0}, "epochs must be positive"),
     ],
 )

@@ -1,0 +1,135 @@
+"""Frame to poses: with a session that sees bright spots, and against the steps taken by hand."""
+
+import os
+
+import cv2
+import numpy as np
+import pytest
+
+from hgedge import geometry
+from hgedge.backends.torch.session import TorchSession
+from hgedge.builder import BuildOptions, build
+from hgedge.bundle import seal, staged
+from hgedge.checkpoints import load_checkpoint
+from hgedge.datasets.keypoint_sets import LSP14
+from hgedge.errors import EngineMismatch, ShapeError
+from hgedge.runtime.decode import decode
+from hgedge.runtime.pipeline import Pipeline, load, newest
+from hgedge.runtime.preprocess import crop
+from hgedge.sources.images import read_picture
+from hgedge.spec import DecodeSpec, InputSpec, manifest_from_json
+
+
+class BrightSpots:
+    """Sees one keypoint: where a crop is brightest, as the mean over each heatmap cell."""
+
+    def run(self, crops):
+        count, height, width, _ = crops.shape
+        grey = crops.astype(np.float32).mean(axis=3)
+        return grey.reshape(count, 1, height // 4, 4, width // 4, 4).mean(axis=(3, 5))
+
+    def close(self):
+        pass
+
+
+@pytest.fixture
+def spots():
+    one = type(LSP14)("spot", ("spot",), (), (0,))
+    return Pipeline(BrightSpots(), InputSpec((96, 64)), one, DecodeSpec())
+
+
+def frame_with_spots(*centers):
+    y, x = np.mgrid[:300, :400]
+    light = sum(255 * np.exp(-((x - cx) ** 2 + (y - cy) ** 2) / 50) for cx, cy in centers)
+    return np.repeat(np.clip(light, 0, 255)[..., None], 3, axis=2).astype(np.uint8)
+
+
+def test_keypoints_come_back_in_frame_pixels(spots):
+    centers = [(80.0, 60.0), (300.0, 220.0), (150.0, 250.0)]
+    boxes = [np.array([x - 40, y - 45, x + 20, y + 30]) for x, y in centers]
+    poses = spots(frame_with_spots(*centers), boxes)
+    for pose, center, box in zip(poses, centers, boxes):
+        cell_in_frame = 4 * max((box[2] - box[0]) / 64, (box[3] - box[1]) / 96)
+        assert np.abs(pose.keypoints[0] - center).max() <= cell_in_frame / 4 + 0.25
+        np.testing.assert_allclose(pose.box_xyxy, box)
+    assert [pose.id for pose in poses] == [0, 1, 2]
+
+
+def test_without_boxes_the_whole_frame_is_one_person(spots):
+    (pose,) = spots(frame_with_spots((123.0, 45.0)))
+    assert np.abs(pose.keypoints[0] - [123, 45]).max() <= 4 * 400 / 64 / 4 + 0.5
+    np.testing.assert_array_equal(pose.box_xyxy, np.float32([-0.5, -0.5, 399.5, 299.5]))
+    assert pose.score == pytest.approx(pose.scores[0])
+
+
+def test_nobody_is_nobody(spots):
+    assert spots(frame_with_spots((10.0, 10.0)), []) == []
+    assert set(spots.latency_ms) == {"preprocess", "infer", "decode", "total"}
+
+
+@pytest.mark.parametrize("box", [[0, 0, 0, 10], [0, 0, 10], [0, 0, np.nan, 10], [10, 10, 5, 20]])
+def test_boxes_that_are_none_are_refused(spots, box):
+    with pytest.raises(ShapeError, match="a box must"):
+        spots(frame_with_spots((10.0, 10.0)), [np.array(box, float)])
+
+
+def test_other_frames_are_refused(spots):
+    with pytest.raises(ShapeError, match=r"a frame must be \(H, W, 3\) uint8"):
+        spots(np.zeros((10, 10), np.uint8))
+
+
+@pytest.fixture(scope="module")
+def bundle(tiny_checkpoint, tmp_path_factory):
+    pytest.importorskip("openvino", reason="needs OpenVINO: pip install 'hgedge[openvino]'")
+    output = tmp_path_factory.mktemp("engines")
+    return build(BuildOptions(str(tiny_checkpoint), precision="fp32", backend="openvino", output=output)).bundle
+
+
+def test_equals_the_steps_by_hand_on_photographs(bundle, tiny_checkpoint, picture_folder):
+    checkpoint = load_checkpoint(tiny_checkpoint)
+    session = TorchSession(checkpoint.net, checkpoint.input)
+    with load(bundle) as engine:
+        for path in sorted(picture_folder.iterdir())[:5]:
+            frame = cv2.imread(str(path))
+            affine = geometry.frame_from_input(geometry.whole_frame_box(frame.shape[:2]), (64, 64))
+            cropped = np.empty((1, 64, 64, 3), np.uint8)
+            crop(frame, affine, cropped[0])
+            keypoints, scores = decode(session.run(cropped))
+            (pose,) = engine(frame)
+            np.testing.assert_allclose(pose.keypoints, geometry.transform(affine, keypoints[0]), atol=1e-3)
+            np.testing.assert_allclose(pose.scores, scores[0], rtol=1e-3, atol=1e-4)
+
+
+def test_stream_gives_what_calls_give(bundle, picture_folder):
+    with load(bundle) as engine:
+        streamed = list(engine.stream(picture_folder))
+        assert len(streamed) == 40
+        for path, (frame, poses) in list(zip(sorted(picture_folder.iterdir()), streamed))[::10]:
+            np.testing.assert_array_equal(frame, read_picture(path))
+            np.testing.assert_array_equal(poses[0].keypoints, engine(frame)[0].keypoints)
+
+
+def variant(bundle, name, age_s, **backend):
+    """A bundle beside another one, its manifest changed, made `age_s` seconds earlier."""
+    manifest = manifest_from_json((bundle / "manifest.json").read_text(), name)
+    changed = type(manifest)(
+        **{**vars(manifest), "backend": type(manifest.backend)(**{**vars(manifest.backend), **backend})}
+    )
+    with staged(bundle.parent / name, force=False) as folder:
+        seal(folder, changed)
+    made = (bundle / "manifest.json").stat().st_mtime - age_s
+    os.utime(bundle.parent / name / "manifest.json", (made, made))
+    return bundle.parent / name
+
+
+def test_newest_is_the_last_made_that_fits_here(bundle):
+    other_version = variant(bundle, "other-version", -10, version="1999.1")
+    variant(bundle, "older", 10)
+    (bundle.parent / "junk").mkdir()
+    (bundle.parent / "junk" / "manifest.json").write_text("junk")
+    assert newest(bundle.parent) == bundle
+    assert newest(bundle.parent / "nothing") is None
+    with pytest.raises(
+        EngineMismatch, match=r"was built with openvino 1999\.1, but this machine has .*; rebuild: hgedge"
+    ):
+        load(other_version)
