@@ -51,7 +51,7 @@ def hg2(tmp_path_factory):
 
     from hgedge.checkpoints.save import save_checkpoint
     from hgedge.datasets.keypoint_sets import MPII16
-    from hgedge.models import HourglassConfig, HourglassNet
+    from hgedge.models.hourglass import HourglassConfig, HourglassNet
     from hgedge.spec import InputSpec
 
     torch.manual_seed(0)

@@ -2,6 +2,7 @@
 
 A backend is a folder with two modules: `build` makes an engine's files, `session` runs them.
 
+    build.UNSIGNED_AFTER_RELU                                   whether its INT8 graphs are rendered so
     build.version() -> str                                      of the library; BackendUnavailable where it is absent
     build.check(precision, device)                              BackendUnavailable where this machine lacks it
     build.build(folder, manifest, checkpoint) -> None           writes the engine's files beside model.onnx

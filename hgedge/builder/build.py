@@ -116,7 +116,8 @@ class Work:
                 key = table_key(self.network.sha256, self.network.input, naming_version(graph))
                 table = calibration.ranges_for(source, key, graph, self.network.input, self.progress)
         with self.step("quantize"):
-            quantised = quantize(graph, table, self.options.placement)
+            unsigned = self.options.engine and backends.builder(self.backend).UNSIGNED_AFTER_RELU
+            quantised = quantize(graph, table, self.options.placement, unsigned)
             save_table(table, self.folder / "calibration.json")
         return CalibrationInfo(table.method, table.images, table.digest, self.options.placement), quantised
 

@@ -4,7 +4,8 @@
 
 Activations have one scale a tensor, max(|low|, |high|) / 127, and one pair, shared by all that read the tensor as INT8.
 Convolution weights have one scale an output channel, max |w| / 127, are clipped to [-127, 127], and are stored as INT8
-before a DequantizeLinear of axis 0. Biases stay float. That is what TensorRT takes; OpenVINO runs the same graph.
+before a DequantizeLinear of axis 0. Biases stay float. That is what TensorRT takes. OpenVINO takes it too, and is
+faster where what a ReLU made is unsigned: clip to 0..255, scale max / 255.
 
 Source: TensorRT's documentation of explicit quantisation.
 """
@@ -18,21 +19,25 @@ import onnx
 from onnx import NodeProto, TensorProto, helper, numpy_helper
 
 from hgedge.errors import QuantizationError
-from hgedge.quantization.placement import head_index, quantized_reads
+from hgedge.quantization.placement import COPYING_OPS, head_index, quantized_reads
 from hgedge.quantization.ranges import Range, RangeTable, needed
 
-INT8_MAX = 127
+INT8_MAX, UINT8_MAX = 127, 255
 UNUSED_SCALE = 1 / INT8_MAX  # where all that was seen is 0: as if the range were [-1, 1]
 MIN_OPSET = 13  # the first with a scale a channel
 
 
-def quantize(model: onnx.ModelProto, ranges: RangeTable | Mapping[str, Range], placement: str) -> onnx.ModelProto:
+def quantize(
+    model: onnx.ModelProto, ranges: RangeTable | Mapping[str, Range], placement: str, unsigned: bool = False
+) -> onnx.ModelProto:
     """A copy of a float graph with Q/DQ pairs and INT8 weights; its head stays float.
 
     Args:
         model: Float graph with the output `heatmaps`; convolution weights are initializers.
         ranges: (low, high) of every tensor that the placement quantises; more do no harm.
         placement: "conv" or "stream".
+        unsigned: Store what a ReLU made as UINT8, at half the step. OpenVINO computes in that type after a ReLU anyway
+            and is spared a reorder before each convolution; TensorRT takes signed graphs only.
 
     Raises:
         ConfigError: No placement has this name.
@@ -51,7 +56,8 @@ def quantize(model: onnx.ModelProto, ranges: RangeTable | Mapping[str, Range], p
     stored = _quantize_weights(
         [node for node in nodes if node.op_type == "Conv" and node not in heads], weights, constants
     )
-    pairs = {name: _pair(name, limits[name], constants) for name in reads}
+    positive = after_relu(model) if unsigned else frozenset()
+    pairs = {name: _pair(name, limits[name], name in positive, constants) for name in reads}
     for name, readers in reads.items():
         for index, position in readers:
             nodes[index].input[position] = pairs[name][1].output[0]
@@ -69,16 +75,28 @@ def quantize(model: onnx.ModelProto, ranges: RangeTable | Mapping[str, Range], p
 
 def num_int8_convs(model: onnx.ModelProto) -> int:
     """How many convolutions read both activation and weight from INT8."""
-    integers = {item.name for item in model.graph.initializer if item.data_type == TensorProto.INT8}
+    eight_bits = (TensorProto.INT8, TensorProto.UINT8)
+    integers = {item.name for item in model.graph.initializer if item.data_type in eight_bits}
     nodes = model.graph.node
     made = {node.output[0] for node in nodes if node.op_type == "QuantizeLinear" and node.input[2] in integers}
     ready = {n.output[0] for n in nodes if n.op_type == "DequantizeLinear" and n.input[0] in integers | made}
     return sum(node.op_type == "Conv" and ready.issuperset(node.input[:2]) for node in nodes)
 
 
-def activation_scale(low: float, high: float) -> np.ndarray:
-    """Step of a symmetric INT8 tensor that reaches both ends of a range: () float32."""
+def activation_scale(low: float, high: float, unsigned: bool = False) -> np.ndarray:
+    """Step of an INT8 tensor that reaches both ends of a range, or of a UINT8 tensor that reaches the upper: () float32."""
+    if unsigned:
+        return _scales(np.float32(max(high, 0)), UINT8_MAX)
     return _scales(np.float32(max(abs(low), abs(high))))
+
+
+def after_relu(model: onnx.ModelProto) -> frozenset[str]:
+    """Names of the tensors that a ReLU made, or that only copy values from one: never below 0, whatever the input."""
+    names: set[str] = set()
+    for node in model.graph.node:  # in topological order
+        if node.op_type == "Relu" or (node.op_type in COPYING_OPS and node.input[0] in names):
+            names.update(node.output)
+    return frozenset(names)
 
 
 def quantized_weight(weight: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -96,15 +114,15 @@ def quantized_weight(weight: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return np.clip(steps, -INT8_MAX, INT8_MAX).astype(np.int8), scale
 
 
-def _scales(limit: np.ndarray | np.float32) -> np.ndarray:
-    scale = np.asarray(limit, np.float32) / np.float32(INT8_MAX)
+def _scales(limit: np.ndarray | np.float32, steps: int = INT8_MAX) -> np.ndarray:
+    scale = np.asarray(limit, np.float32) / np.float32(steps)
     return np.where(scale < np.finfo(np.float32).tiny, np.float32(UNUSED_SCALE), scale).astype(np.float32)
 
 
-def _pair(name: str, limits: Range, constants: list[TensorProto]) -> tuple[NodeProto, NodeProto]:
+def _pair(name: str, limits: Range, unsigned: bool, constants: list[TensorProto]) -> tuple[NodeProto, NodeProto]:
     """The Q and DQ node of an activation; what they read joins `constants`."""
-    scale = _constant(f"{name}.scale", activation_scale(*limits), constants)
-    zero = _constant(f"{name}.zero_point", np.zeros((), np.int8), constants)
+    scale = _constant(f"{name}.scale", activation_scale(*limits, unsigned), constants)
+    zero = _constant(f"{name}.zero_point", np.zeros((), np.uint8 if unsigned else np.int8), constants)
     quantized, dequantized = f"{name}.quantized", f"{name}.dequantized"
     return (
         helper.make_node("QuantizeLinear", [name, scale, zero], [quantized], name=quantized),

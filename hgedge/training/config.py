@@ -16,7 +16,8 @@ class Phase:
     Attributes:
         start: Fraction of the run at which it starts.
         input_size: Side of the square input in pixels; small pictures train faster.
-        peak_weight: See `hgedge.training.loss`; a large one starts quickly, a small one makes scores tell right from wrong.
+        peak_weight: See `hgedge.training.loss`; a large one starts quickly, a small one makes scores tell right from
+            wrong.
         location_weight: See `hgedge.training.loss`.
     """
 

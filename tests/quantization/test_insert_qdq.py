@@ -7,7 +7,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from hgedge.errors import ConfigError, QuantizationError
 from hgedge.quantization.calibrate import collect_ranges
-from hgedge.quantization.insert_qdq import activation_scale, num_int8_convs, quantize, quantized_weight
+from hgedge.quantization.insert_qdq import activation_scale, after_relu, num_int8_convs, quantize, quantized_weight
 from hgedge.quantization.placement import quantized_reads, quantized_tensors
 from hgedge.quantization.ranges import make_table, table_key
 from hgedge.spec import InputSpec
@@ -23,6 +23,10 @@ MAX_RMSE = {"conv": 0.03, "stream": 0.05}
 
 def constants(model: onnx.ModelProto) -> dict[str, np.ndarray]:
     return {item.name: numpy_helper.to_array(item) for item in model.graph.initializer}
+
+
+def relative_rmse(made: np.ndarray, expected: np.ndarray) -> float:
+    return float(np.sqrt(np.mean((made - expected) ** 2) / np.mean((expected - expected.mean()) ** 2)))
 
 
 @pytest.fixture(scope="module")
@@ -141,8 +145,31 @@ def test_heatmaps_stay_close_to_float(hourglass, hourglass_ranges, photographs, 
     batch = np.stack(photographs[:8])
     (expected,) = run(hourglass, batch)
     (made,) = run(quantize(hourglass, hourglass_ranges, placement), batch)
-    rmse = np.sqrt(np.mean((made - expected) ** 2) / np.mean((expected - expected.mean()) ** 2))
-    assert 0 < rmse < MAX_RMSE[placement]
+    assert 0 < relative_rmse(made, expected) < MAX_RMSE[placement]
+
+
+@pytest.mark.parametrize("placement", PLACEMENTS)
+def test_unsigned_is_what_a_relu_made_and_nothing_else(hourglass, hourglass_ranges, photographs, run, placement):
+    signed, unsigned = (quantize(hourglass, hourglass_ranges, placement, unsigned=u) for u in (False, True))
+    made = constants(unsigned)
+    maker = {name: node.op_type for node in hourglass.graph.node for name in node.output}
+    for name in quantized_tensors(hourglass, placement):
+        zero, scale, high = made[f"{name}.zero_point"], made[f"{name}.scale"], hourglass_ranges[name][1]
+        assert zero == 0 and (zero.dtype == np.uint8) == (maker.get(name) == "Relu")
+        if zero.dtype == np.uint8:
+            np.testing.assert_allclose(scale, high / 255, rtol=1e-6)
+    num_convs = sum(node.op_type == "Conv" for node in hourglass.graph.node)
+    assert num_int8_convs(unsigned) == num_int8_convs(signed) == num_convs - 1
+    batch = np.stack(photographs[:8])
+    (expected,) = run(hourglass, batch)
+    coarse, fine = (relative_rmse(run(model, batch)[0], expected) for model in (signed, unsigned))
+    assert fine < coarse
+
+
+def test_after_relu_follows_what_only_copies(hourglass):
+    names = after_relu(hourglass)
+    assert {"stem.conv.relu", "stem.residual1.conv1.relu"} <= names
+    assert not any(name.endswith(".add") or name == "image" for name in names)
 
 
 def test_a_table_gives_the_same_graph_as_its_ranges(small, small_ranges):

@@ -11,6 +11,8 @@ from hgedge.checkpoints.save import save_checkpoint
 from hgedge.errors import ConfigError
 from hgedge.spec import DeviceInfo, Manifest
 
+UNSIGNED_AFTER_RELU = False
+
 
 def version() -> str:
     """PyTorch's version."""
