@@ -26,3 +26,11 @@ def test_calibration(path):
 
 def test_there_are_some():
     assert list((ROOT / "engines").glob("*.toml")) and list((ROOT / "calibration").glob("*.toml"))
+
+
+def test_the_default_models_training():
+    from hgedge.training.config import TrainingConfig
+
+    run = records.from_toml(TrainingConfig, ROOT / "hgedge" / "models" / "default" / "training.toml")
+    assert [phase.input_size for phase in run.phases] == [128, 192]
+    assert run.model.num_features == 128
