@@ -28,7 +28,7 @@ SHIFT = 4  # bits of a pixel's fraction that OpenCV draws by
 
 
 def draw_poses(
-    image: np.ndarray, poses: Sequence[Pose], keypoint_set: KeypointSet, min_score: float = 0.2
+    image: np.ndarray, poses: Sequence[Pose], keypoint_set: KeypointSet, min_score: float = 0.3
 ) -> np.ndarray:
     """Draw people into a copy of a picture.
 
