@@ -84,7 +84,7 @@ def num_int8_convs(model: onnx.ModelProto) -> int:
 
 
 def activation_scale(low: float, high: float, unsigned: bool = False) -> np.ndarray:
-    """Step of an INT8 tensor that reaches both ends of a range, or of a UINT8 one that reaches the upper: () float32."""
+    """Step of an INT8 tensor that reaches both ends of a range, of a UINT8 one that reaches the upper: () float32."""
     if unsigned:
         return _scales(np.float32(max(high, 0)), UINT8_MAX)
     return _scales(np.float32(max(abs(low), abs(high))))
