@@ -74,13 +74,14 @@ class CalibrationSet:
 
 @dataclass(frozen=True)
 class CalibrationTable:
-    """A range table in a file."""
+    """A range table and the file that it is from."""
 
     path: Path
+    table: RangeTable
 
     def digest(self) -> str:
-        """sha256 of the file."""
-        return file_digest(self.path)
+        """sha256 of what it says."""
+        return self.table.digest
 
 
 def find(options: BuildOptions) -> CalibrationSet | CalibrationTable:
@@ -98,14 +99,14 @@ def find(options: BuildOptions) -> CalibrationSet | CalibrationTable:
                 f"INT8 needs ranges, and none are shipped for {options.model}; "
                 "give pictures like those that it will see: --calibration FOLDER"
             )
-        return CalibrationTable(shipped)
+        return CalibrationTable(shipped, load_table(shipped))
     if source.suffix == ".toml":
         return _from_recipe(source, options.data)
     if source.is_dir():
         return _from_folder(source, options.calibration_images)
     if not source.is_file():
         raise QuantizationError(f"no such calibration folder, recipe or table: {source}")
-    return CalibrationTable(source)
+    return CalibrationTable(source, load_table(source))
 
 
 def ranges_for(
@@ -124,9 +125,8 @@ def ranges_for(
         QuantizationError: The table is another model's, or too few pictures can be read.
     """
     if isinstance(source, CalibrationTable):
-        table = load_table(source.path)
-        check(table, key, str(source.path))
-        return table
+        check(source.table, key, str(source.path))
+        return source.table
     pictures = Pictures(source, spec, progress)
     ranges = collect_ranges(model, pictures, method=source.method)
     pictures.check_enough()

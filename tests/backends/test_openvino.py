@@ -20,6 +20,7 @@ pytestmark = pytest.mark.openvino
 pytest.importorskip("openvino", reason="needs OpenVINO: pip install 'hgedge[openvino]'")
 
 FP32_TOLERANCE = 1e-4  # of the heatmaps' range: the order of sums differs
+FP16_CONSTANTS_TOLERANCE = 4e-4  # of the range: mean and scale of the input are stored as FP16 too
 BF16_TOLERANCE = 0.05  # relative RMSE: eight bits of mantissa through some forty convolutions in a row
 
 
@@ -87,7 +88,7 @@ def test_fp16_stores_fp16_computes_fp32_and_says_so(tiny_checkpoint, crops, tmp_
     session = onnxruntime.InferenceSession(graph.SerializeToString(), providers=["CPUExecutionProvider"])
     image = normalise(crops, load_checkpoint(tiny_checkpoint).input)
     (expected,) = session.run(None, {"image": image})  # FP32 arithmetic on weights rounded to FP16
-    assert np.abs(heatmaps - expected).max() <= FP32_TOLERANCE * np.ptp(expected)
+    assert np.abs(heatmaps - expected).max() <= FP16_CONSTANTS_TOLERANCE * np.ptp(expected)
     engine(tiny_checkpoint, tmp_path, "fp32").close()
     half, full = ((tmp_path / f"tiny-{p}-openvino" / "engine.bin").stat().st_size for p in ("fp16", "fp32"))
     assert half < 0.6 * full
