@@ -12,6 +12,7 @@ log = logging.getLogger(__name__)
 
 BACKENDS = {
     "openvino": "hgedge.backends.openvino",
+    "onnxruntime": "hgedge.backends.onnxruntime",
     "torch": "hgedge.backends.torch",
 }
 

@@ -1,0 +1,46 @@
+"""Run `model.onnx` in ONNX Runtime."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+
+from hgedge.errors import EngineMismatch
+from hgedge.spec import InputSpec, Manifest
+
+QUIET = 3  # errors alone
+
+
+class ONNXRuntimeSession:
+    """The graph as it is, on all cores; any number of crops at once."""
+
+    def __init__(self, graph: Path, spec: InputSpec) -> None:
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = len(os.sched_getaffinity(0))
+        options.log_severity_level = QUIET
+        try:
+            self.session = onnxruntime.InferenceSession(str(graph), options, providers=["CPUExecutionProvider"])
+        except Exception as error:  # the library raises types of its own
+            raise EngineMismatch(f"ONNX Runtime cannot load {graph}: {error}") from error
+        self.swap = spec.color == "rgb"
+        self.mean = 255 * np.asarray(spec.mean, np.float32)
+        self.scale = 1 / (255 * np.asarray(spec.std, np.float32))
+
+    def run(self, crops: np.ndarray) -> np.ndarray:
+        """Predict heatmaps; see `hgedge.backends.base.Session`."""
+        ordered = crops[..., ::-1] if self.swap else crops
+        image = np.ascontiguousarray(((ordered - self.mean) * self.scale).transpose(0, 3, 1, 2))
+        heatmaps: np.ndarray = self.session.run(["heatmaps"], {"image": image})[0]
+        return heatmaps
+
+    def close(self) -> None:
+        """Free the session."""
+        del self.session
+
+
+def load(folder: Path, manifest: Manifest) -> ONNXRuntimeSession:
+    """Load the graph of a bundle whose hashes hold."""
+    return ONNXRuntimeSession(folder / "model.onnx", manifest.input)
