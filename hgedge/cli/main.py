@@ -36,7 +36,7 @@ EXTRAS = {
     "onnxsim": "export",
     "openvino": "openvino",
     "safetensors": "export",
-    "scipy": "train",
+    "scipy": "bench",
     "torch": "export",
 }
 USAGE_EXIT, MISSING_EXIT, FAULT_EXIT, INTERRUPTED_EXIT, PIPE_EXIT = 2, 3, 70, 130, 141
