@@ -8,21 +8,29 @@ written under a temporary name and renamed into place: one that exists is whole;
 from __future__ import annotations
 
 import dataclasses
+import errno
+import fcntl
+import glob
 import hashlib
+import itertools
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from hgedge import device, records
-from hgedge.errors import ConfigError, EngineMismatch
+from hgedge.errors import ConfigError, EngineMismatch, HgedgeError
 from hgedge.spec import BackendInfo, Manifest, manifest_from_json
 
 MANIFEST = "manifest.json"
-PORTABLE = ("source.onnx", "model.onnx", "calibration.json", "golden.npz")
+PARTIAL = ".partial"  # a bundle in the making is the hidden folder .NAME.xxxxxxxx.partial beside it
+STALE_S = 3600.0  # unlocked for so long, it is a killed build's; locks may not reach other machines on the same disk
+ROOM_BYTES = 16 << 20  # with less than this free, a build that a library gave up is said to want space
+TAKEN = (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR)  # what a rename onto a name that is in use gives
 
 
 def file_digest(path: Path) -> str:
@@ -95,30 +103,25 @@ def staged(target: Path, force: bool) -> Iterator[Path]:
         force: Replace a bundle that already has this name.
 
     Raises:
-        ConfigError: The name is taken, or the parent cannot be written.
+        ConfigError: The name is taken by another bundle, or the parent cannot be written.
     """
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        staging = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+        staging, lock = _partial_folder(target)
     except OSError as error:
         raise ConfigError(f"cannot write to {target.parent}: {error.strerror}; choose another --output") from error
     try:
         staging.chmod(0o755)
-        yield staging
+        with _full_disk_told(staging):
+            yield staging
         _sync(staging)
-        if force and target.exists():
-            replaced = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
-            os.replace(target, replaced / "old")
-            os.replace(staging, target)
-            shutil.rmtree(replaced)
-        else:
-            os.rename(staging, target)
+        _put(staging, target, force)
+        _sweep(target)
     except OSError as error:
-        if target.exists() and not force:
-            raise ConfigError(f"{target} has been made by someone else meanwhile; use --force to replace it") from error
         raise ConfigError(f"cannot write {target}: {error.strerror or error}") from error
     finally:
-        shutil.rmtree(staging, ignore_errors=True)
+        _remove(staging)
+        os.close(lock)
 
 
 def seal(folder: Path, manifest: Manifest) -> Manifest:
@@ -138,6 +141,110 @@ def inspect(folder: Path) -> dict[str, Any]:
     manifest = open_bundle(folder)
     sizes = {name: (folder / name).stat().st_size for name in manifest.files}
     return {"bundle": str(folder), **records.to_mapping(manifest), "bytes": sizes}
+
+
+def _partial_folder(target: Path) -> tuple[Path, int]:
+    """A new hidden folder beside a bundle, and the lock on it, which the kernel lifts when this process dies."""
+    folder = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=PARTIAL, dir=target.parent))
+    try:
+        lock = os.open(folder, os.O_RDONLY)
+        with suppress(OSError):  # a file system without locks: no folder can be swept there
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return folder, lock
+    except BaseException:
+        _remove(folder)
+        raise
+
+
+def _remove(folder: Path) -> None:
+    """Remove a folder, to its end even when interrupted."""
+    try:
+        shutil.rmtree(folder, ignore_errors=True)
+    except KeyboardInterrupt:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+
+
+@contextmanager
+def _full_disk_told(folder: Path) -> Iterator[None]:
+    """Let the system say that the disk is full where a library does not (OpenVINO: "iostream error").
+
+    What it removed is room again, and nobody knows how large an engine would have become: too little is judged by what
+    is written so far.
+    """
+    try:
+        yield
+    except HgedgeError:
+        raise
+    except Exception as error:
+        written = sum(path.stat().st_size for path in folder.iterdir())
+        if shutil.disk_usage(folder).free < max(ROOM_BYTES, 2 * written):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)) from error
+        raise
+
+
+def _put(staging: Path, target: Path, force: bool) -> None:
+    """Rename a whole bundle to its place; one that another build has just made from the same things is kept.
+
+    Raises:
+        ConfigError: Another bundle has taken the name meanwhile.
+        OSError: It cannot be renamed.
+    """
+    try:
+        os.rename(staging, target)
+    except OSError as error:
+        if error.errno not in TAKEN:
+            raise
+        if force:
+            _replace(staging, target)
+        elif not _is_same(staging, target):
+            raise ConfigError(f"{target} has been made by someone else meanwhile; use --force to replace it") from error
+
+
+def _replace(staging: Path, target: Path) -> None:
+    """Put a bundle in the place of another: two renames, as no portable call swaps two folders.
+
+    Killed between the two, it leaves both whole in hidden folders; an error or an interrupt puts the old one back.
+    """
+    aside, lock = _partial_folder(target)
+    try:
+        for attempt in itertools.count():  # another forced build may be as quick
+            with suppress(FileNotFoundError):
+                os.rename(target, aside / str(attempt))
+            try:
+                os.rename(staging, target)
+                return
+            except OSError as error:
+                if error.errno not in TAKEN:
+                    raise
+    finally:
+        if not target.exists():
+            for old in sorted(aside.iterdir())[:1]:
+                os.rename(old, target)
+        _remove(aside)
+        os.close(lock)
+
+
+def _is_same(staging: Path, target: Path) -> bool:
+    """Whether a bundle that is in the way is whole and was built from the same things."""
+    try:
+        return open_bundle(target).digest == read_manifest(staging).digest
+    except EngineMismatch:
+        return False
+
+
+def _sweep(target: Path) -> None:
+    """Remove what killed builds of a bundle left: old hidden folders that no living process holds locked."""
+    for folder in target.parent.glob(f".{glob.escape(target.name)}.????????{PARTIAL}"):
+        with suppress(OSError):
+            if time.time() - folder.lstat().st_mtime < STALE_S:
+                continue
+            lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(folder)
+            finally:
+                os.close(lock)
 
 
 def _sync(folder: Path) -> None:

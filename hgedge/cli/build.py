@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -80,4 +81,4 @@ def show(console: Console, report: BuildReport) -> None:
     console.print(table)
     console.print(f"bundle: {report.bundle}", soft_wrap=True, markup=False)
     following = "build" if report.backend == "none" else "run --source video.mp4 --engine"
-    console.print(f"next:   hgedge {following} {report.bundle}", soft_wrap=True, markup=False)
+    console.print(f"next:   hgedge {following} {shlex.quote(str(report.bundle))}", soft_wrap=True, markup=False)
