@@ -5,8 +5,11 @@ from __future__ import annotations
 import importlib
 import logging
 from types import ModuleType
+from typing import Any
 
+from hgedge import device
 from hgedge.errors import BackendUnavailable, ConfigError
+from hgedge.spec import DeviceInfo
 
 log = logging.getLogger(__name__)
 
@@ -14,6 +17,8 @@ BACKENDS = {
     "openvino": "hgedge.backends.openvino",
     "onnxruntime": "hgedge.backends.onnxruntime",
     "torch": "hgedge.backends.torch",
+    "tensorrt": "hgedge.backends.tensorrt",
+    "tensorrt-rtx": "hgedge.backends.tensorrt_rtx",
 }
 
 
@@ -34,6 +39,23 @@ def choose(name: str) -> str:
 def builder(name: str) -> ModuleType:
     """The module that builds engines of a backend."""
     return _module(name, "build")
+
+
+def device_for(name: str) -> DeviceInfo:
+    """What engines of a backend are built for here."""
+    return getattr(builder(name), "device", device.cpu)()
+
+
+def rendered(name: str, graph: Any, precision: str) -> Any:
+    """The graph (onnx.ModelProto) as a backend takes it."""
+    render = getattr(builder(name), "render", None)
+    return render(graph, precision) if render is not None else graph
+
+
+def why_not_here(name: str) -> str | None:
+    """Why engines of a backend cannot run on this machine; None: they can."""
+    reason = getattr(builder(name), "why_not_here", None)
+    return reason() if reason is not None else None
 
 
 def sessions(name: str) -> ModuleType:

@@ -1,11 +1,15 @@
 """What every backend offers.
 
-A backend is a folder with two modules: `build` makes an engine's files, `session` runs them.
+A backend is a folder with two modules: `build` makes an engine's files, `session` runs them. `device`, `render` and
+`why_not_here` are for those that need them.
 
     build.UNSIGNED_AFTER_RELU                                   whether its INT8 graphs are rendered so
     build.version() -> str                                      of the library; BackendUnavailable where it is absent
     build.check(precision, device)                              BackendUnavailable where this machine lacks it
     build.build(folder, manifest, checkpoint) -> None           writes the engine's files beside model.onnx
+    build.device() -> DeviceInfo                                that engines are for; by default this machine's CPU
+    build.render(graph, precision) -> graph                     that the engine is built from; by default as it is
+    build.why_not_here() -> str                                 where engines are built but cannot run on this machine
     session.load(folder, manifest) -> Session                   from a folder whose hashes hold
 """
 

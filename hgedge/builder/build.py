@@ -90,13 +90,14 @@ class Work:
             golden = self.network.golden()
             (self.folder / "source.onnx").write_bytes(graph.SerializeToString(deterministic=True))
         info, quantised = self.quantise(graph, source)
+        if self.options.engine:
+            quantised = backends.rendered(self.backend, quantised, self.options.precision)
         (self.folder / "model.onnx").write_bytes(quantised.SerializeToString(deterministic=True))
         manifest = self.manifest(graph, quantised, info)
         if self.options.engine:
             with self.step("build"):
                 backends.builder(self.backend).build(self.folder, manifest, self.network.checkpoint)
-                golden = self.measure(manifest, golden)
-            manifest = replace(manifest, measured=True, agreement=agreement(golden, manifest.decode))
+                manifest, golden = self.measure(manifest, golden)
         golden.save(self.folder / "golden.npz")
         return seal(self.folder, manifest)
 
@@ -136,7 +137,7 @@ class Work:
             ),
             precision=self.options.precision,
             backend=BackendInfo(self.backend, backends.builder(self.backend).version()) if engine else None,
-            device=device.cpu() if engine else None,
+            device=backends.device_for(self.backend) if engine else None,
             input=network.input,
             keypoints=network.keypoints,
             decode=network.decode,
@@ -147,13 +148,18 @@ class Work:
             batch=self.options.batch,
         )
 
-    def measure(self, manifest: Manifest, golden: Golden) -> Golden:
-        """Run the new engine on the golden inputs."""
+    def measure(self, manifest: Manifest, golden: Golden) -> tuple[Manifest, Golden]:
+        """Run the new engine on the golden inputs, if this machine can run it."""
+        reason = backends.why_not_here(self.backend)
+        if reason is not None:
+            log.warning("the engine is not measured: %s", reason)
+            return manifest, golden
         session = backends.sessions(self.backend).load(self.folder, manifest)
         try:
-            return replace(golden, engine_heatmaps=run_one_by_one(session, golden.crops))
+            golden = replace(golden, engine_heatmaps=run_one_by_one(session, golden.crops))
         finally:
             session.close()
+        return replace(manifest, measured=True, agreement=agreement(golden, manifest.decode)), golden
 
     @contextmanager
     def step(self, name: str) -> Iterator[None]:
@@ -195,7 +201,7 @@ def _digest(
         "calibration": source.digest() if source else network.calibration_digest,
         "batch": options.batch,
         "backend": [backend, backends.builder(backend).version()] if options.engine else None,
-        "device": records.to_mapping(device.cpu()) if options.engine else None,
+        "device": records.to_mapping(backends.device_for(backend)) if options.engine else None,
     }
     return hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()
 

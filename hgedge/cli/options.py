@@ -21,7 +21,9 @@ Bundle = Annotated[Path, typer.Argument(metavar="BUNDLE", help="A bundle's folde
 Config = Annotated[Path, typer.Argument(metavar="CONFIG.toml", help="What to train, on what, and how.")]
 
 Precision = Annotated[str, typer.Option(metavar="{fp32,fp16,bf16,int8}", help="Of the engine.")]
-Backend = Annotated[str, typer.Option(metavar="{auto,openvino,onnxruntime,torch}", help="What runs the engine.")]
+Backend = Annotated[
+    str, typer.Option(metavar="{auto,openvino,onnxruntime,torch,tensorrt,tensorrt-rtx}", help="What runs the engine.")
+]
 Calibration = Annotated[
     Path | None, typer.Option(metavar="DIR,TOML,TABLE", help="Pictures, a recipe, or a table of INT8 ranges.")
 ]

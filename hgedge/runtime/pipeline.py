@@ -12,7 +12,7 @@ import numpy as np
 from hgedge import backends, geometry
 from hgedge.backends.base import Session
 from hgedge.bundle import MANIFEST, check_fits, open_bundle, read_manifest
-from hgedge.errors import EngineMismatch, HgedgeError
+from hgedge.errors import BackendUnavailable, EngineMismatch, HgedgeError
 from hgedge.pose import KeypointSet, Pose
 from hgedge.runtime.decode import decode
 from hgedge.runtime.preprocess import check_frame, crop
@@ -150,7 +150,7 @@ def check_fits_here(folder: Path, manifest: Manifest) -> str:
 
     Raises:
         EngineMismatch: It was not.
-        BackendUnavailable: Its backend is not installed.
+        BackendUnavailable: Its backend is not installed, or cannot run engines on this machine.
     """
     built = check_fits(folder, manifest)
     here = backends.builder(built.name).version()
@@ -159,4 +159,7 @@ def check_fits_here(folder: Path, manifest: Manifest) -> str:
             f"{folder} was built with {built.name} {built.version}, but this machine has {here}; "
             f"rebuild: hgedge build {folder} --backend {built.name} --force"
         )
+    reason = backends.why_not_here(built.name)
+    if reason is not None:
+        raise BackendUnavailable(f"{folder} cannot run here: {reason}; build for this machine: hgedge build {folder}")
     return built.name

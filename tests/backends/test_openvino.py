@@ -96,7 +96,8 @@ def test_fp16_stores_fp16_computes_fp32_and_says_so(tiny_checkpoint, crops, tmp_
 
 def test_unknown_backend():
     with pytest.raises(
-        ConfigError, match="backend must be auto or one of openvino, onnxruntime, torch, but got 'openvion'"
+        ConfigError,
+        match="backend must be auto or one of openvino, onnxruntime, torch, tensorrt, tensorrt-rtx, but got 'openvion'",
     ):
         choose("openvion")
     assert choose("auto") == "openvino"
