@@ -80,5 +80,8 @@ def show(console: Console, report: BuildReport) -> None:
     table.add_row("seconds", "0, it was built before" if report.reused else steps)
     console.print(table)
     console.print(f"bundle: {report.bundle}", soft_wrap=True, markup=False)
+    if report.backend != "none" and report.agreement is None:
+        console.print("not measured, as this machine cannot run it", soft_wrap=True)
+        return
     following = "build" if report.backend == "none" else "run --source video.mp4 --engine"
     console.print(f"next:   hgedge {following} {shlex.quote(str(report.bundle))}", soft_wrap=True, markup=False)
