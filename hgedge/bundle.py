@@ -256,6 +256,6 @@ def _sync(folder: Path) -> None:
 
 def _rebuild(manifest: Manifest, folder: Path | None = None) -> str:
     """The command that makes this bundle again."""
-    source = folder or (manifest.model.name if manifest.model.name == "default" else "MODEL")
+    source = folder or ("default" if manifest.model.name == "default" else "MODEL")
     backend = f" --backend {manifest.backend.name}" if manifest.backend else ""
     return f"rebuild: hgedge build {source} --precision {manifest.precision}{backend} --force"

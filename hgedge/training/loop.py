@@ -13,7 +13,6 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import cast
 
-import cv2
 import numpy as np
 import torch
 from torch import Tensor
@@ -29,6 +28,7 @@ from hgedge.evaluation.pck import pck
 from hgedge.models.hourglass import HourglassNet, channels_last
 from hgedge.progress import Progress, no_progress
 from hgedge.runtime.decode import decode
+from hgedge.runtime.preprocess import crop, normalise
 from hgedge.sources.images import read_picture
 from hgedge.spec import InputSpec
 from hgedge.training.augment import training_crop
@@ -74,6 +74,8 @@ class Run:
         self.output.mkdir(parents=True, exist_ok=True)
         self.checkpoint_path = self.output / "checkpoint.pt"
         self.model_path = self.output / "model.safetensors"
+        size = config.phases[-1].input_size
+        self.input = InputSpec((size, size), "rgb", config.mean, config.std)
         torch.manual_seed(config.seed)
         self.net = channels_last(HourglassNet(config.model))
         self.averaged = AveragedModel(
@@ -129,12 +131,11 @@ class Run:
         partial = self.checkpoint_path.with_suffix(".partial")
         torch.save(state, partial)
         os.replace(partial, self.checkpoint_path)
-        size = self.config.phases[-1].input_size
         save_checkpoint(
             self.model_path,
             cast(HourglassNet, self.averaged.module),
             name=self.output.name,
-            input=InputSpec((size, size), "rgb", self.config.mean, self.config.std),
+            input=self.input,
             keypoints=self.train_set.keypoint_set,
         )
 
@@ -194,7 +195,7 @@ class Run:
         crops, points, labels = [], [], []
         for index in indices:
             person = self.train_set.people[index]
-            crop, keypoints, labelled = training_crop(
+            cropped, keypoints, labelled = training_crop(
                 self.train_pictures[index],
                 person.keypoints,
                 person.labelled,
@@ -204,7 +205,7 @@ class Run:
                 self.config.augmentation,
                 np.random.default_rng((self.config.seed, epoch, int(index))),
             )
-            crops.append(crop)
+            crops.append(cropped)
             points.append(keypoints)
             labels.append(labelled)
         cells = size // self.config.model.stride
@@ -215,9 +216,8 @@ class Run:
 
     def normalise(self, crops: np.ndarray) -> Tensor:
         """(N, H, W, 3) uint8 BGR crops to a (N, 3, H, W) float32 channels-last tensor, RGB, normalised."""
-        rgb = torch.from_numpy(np.ascontiguousarray(crops[..., ::-1])).float()
-        normal = (rgb / 255 - torch.tensor(self.config.mean)) / torch.tensor(self.config.std)
-        return normal.permute(0, 3, 1, 2)
+        image = torch.from_numpy(normalise(crops, self.input))
+        return image.contiguous(memory_format=torch.channels_last)
 
     @torch.inference_mode()
     def score(self, size: int) -> dict[str, float]:
@@ -227,14 +227,11 @@ class Run:
         for start in range(0, len(people), 32):
             chosen = range(start, min(start + 32, len(people)))
             affines = [geometry.frame_from_input(people[i].box_xyxy, (size, size)) for i in chosen]
-            crops = [
-                cv2.warpAffine(
-                    self.val_pictures[i], affine, (size, size), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-                )
-                for i, affine in zip(chosen, affines)
-            ]
+            crops = np.empty((len(chosen), size, size, 3), np.uint8)
+            for index, affine, out in zip(chosen, affines, crops):
+                crop(self.val_pictures[index], affine, out)
             with torch.autocast("cpu", torch.bfloat16, enabled=self.config.precision == "bf16"):
-                heatmaps = self.averaged(self.normalise(np.stack(crops)))[:, -1].float().numpy()
+                heatmaps = self.averaged(self.normalise(crops))[:, -1].float().numpy()
             keypoints, _ = decode(heatmaps, self.config.model.stride)
             predicted += [geometry.transform(affine, points) for affine, points in zip(affines, keypoints)]
         result = pck(

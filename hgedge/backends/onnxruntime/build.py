@@ -1,6 +1,6 @@
 """ONNX Runtime needs no file of its own: its engine is `model.onnx`, signed Q/DQ with an FP32 remainder if quantised.
 
-That is also the graph that TensorRT would get, so its loss can be measured here; for speed on a CPU there is OpenVINO.
+TensorRT 8 gets the same graph, so the loss of its ranges can be measured here; for speed on a CPU there is OpenVINO.
 """
 
 from __future__ import annotations
