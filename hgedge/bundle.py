@@ -17,14 +17,14 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from hgedge import device, records
+from hgedge import records
 from hgedge.errors import ConfigError, EngineMismatch, HgedgeError
-from hgedge.spec import BackendInfo, Manifest, manifest_from_json
+from hgedge.spec import BackendInfo, DeviceInfo, Manifest, manifest_from_json
 
 MANIFEST = "manifest.json"
 PARTIAL = ".partial"  # a bundle in the making is the hidden folder .NAME.xxxxxxxx.partial beside it
@@ -75,23 +75,31 @@ def open_bundle(folder: Path) -> Manifest:
     return manifest
 
 
-def check_fits(folder: Path, manifest: Manifest) -> BackendInfo:
-    """Check that a bundle's engine was built for a processor like this one; returns what it was built with.
+def engine_of(folder: Path, manifest: Manifest) -> tuple[BackendInfo, DeviceInfo]:
+    """What a bundle's engine was built with, and for.
 
     Raises:
-        EngineMismatch: There is no engine in it, or it was built for another processor.
+        EngineMismatch: There is no engine in it.
     """
     if manifest.backend is None or manifest.device is None:
         raise EngineMismatch(f"{folder} is a portable half without an engine; make one with: hgedge build {folder}")
-    here = device.cpu()
-    missing = set(manifest.device.features) - set(here.features)
-    if manifest.device.architecture != here.architecture or missing:
+    return manifest.backend, manifest.device
+
+
+def check_fits(folder: Path, manifest: Manifest, here: DeviceInfo) -> None:
+    """Check that a bundle's engine was built for a processor and a system like these.
+
+    Raises:
+        EngineMismatch: It was not, or there is none.
+    """
+    _, built = engine_of(folder, manifest)
+    missing = set(built.features) - set(here.features)
+    if missing or (built.system, built.architecture) != (here.system, here.architecture):
         lacks = f" without {', '.join(sorted(missing))}" if missing else ""
         raise EngineMismatch(
-            f"{folder} was built on {manifest.device.name} ({manifest.device.architecture}), but this machine is "
-            f"{here.name} ({here.architecture}){lacks}; {_rebuild(manifest, folder)}"
+            f"{folder} was built for {built.name} ({built.system}, {built.architecture}), but this machine has "
+            f"{here.name} ({here.system}, {here.architecture}){lacks}; {_rebuild(manifest, folder)}"
         )
-    return manifest.backend
 
 
 @contextmanager
@@ -132,6 +140,26 @@ def seal(folder: Path, manifest: Manifest) -> Manifest:
     return sealed
 
 
+def resealed(folder: Path, manifest: Manifest, changed: dict[str, Callable[[Path], None]]) -> Manifest:
+    """Replace files of a bundle, and its manifest, in one step; returns what was written.
+
+    Args:
+        folder: A whole bundle; may be a link to one.
+        manifest: What to write instead of its own; the hashes are made anew.
+        changed: Name of file -> writes it to a path.
+
+    Raises:
+        ConfigError: The folder beside the bundle cannot be written.
+    """
+    folder = folder.resolve()
+    with staged(folder, force=True) as copy:
+        for name in manifest.files.keys() - changed.keys():
+            _link(folder / name, copy / name)
+        for name, write in changed.items():
+            write(copy / name)
+        return seal(copy, manifest)
+
+
 def inspect(folder: Path) -> dict[str, Any]:
     """What a bundle is: its manifest, and the size of each file in bytes.
 
@@ -154,6 +182,14 @@ def _partial_folder(target: Path) -> tuple[Path, int]:
     except BaseException:
         _remove(folder)
         raise
+
+
+def _link(path: Path, to: Path) -> None:
+    """The same file under another name, or a copy where the disk has no hard links."""
+    try:
+        os.link(path, to)
+    except OSError:
+        shutil.copy2(path, to)
 
 
 def _remove(folder: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import platform
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -93,11 +94,13 @@ class DeviceInfo:
         name: As the system calls it.
         architecture: "x86_64", "aarch64".
         features: CPU flags that engines depend on, or ("sm_87",).
+        system: "linux", "windows", "darwin".
     """
 
     name: str
     architecture: str
     features: tuple[str, ...] = ()
+    system: str = platform.system().lower()
 
 
 @dataclass(frozen=True)

@@ -6,10 +6,10 @@ import json
 import pytest
 
 from hgedge import device
-from hgedge.bundle import check_fits, file_digest, inspect, open_bundle, seal, staged
+from hgedge.bundle import check_fits, file_digest, inspect, open_bundle, resealed, seal, staged
 from hgedge.datasets.keypoint_sets import LSP14
 from hgedge.errors import ConfigError, EngineMismatch
-from hgedge.spec import BackendInfo, DecodeSpec, InputSpec, Manifest, ModelInfo
+from hgedge.spec import BackendInfo, DecodeSpec, DeviceInfo, InputSpec, Manifest, ModelInfo
 
 
 def manifest(**changes):
@@ -121,13 +121,33 @@ def test_a_file_where_the_folder_should_be(tmp_path):
 
 def test_another_processor_is_refused(bundle):
     here = device.cpu()
-    check_fits(bundle, manifest())
+    check_fits(bundle, manifest(), here)
     other = dataclasses.replace(here, name="Cortex-A78AE", architecture="other")
     with pytest.raises(
-        EngineMismatch, match=r"was built on Cortex-A78AE \(other\), but this machine is .*rebuild: hgedge build"
+        EngineMismatch,
+        match=r"was built for Cortex-A78AE \(linux, other\), but this machine has .*rebuild: hgedge build",
     ):
-        check_fits(bundle, manifest(device=other))
+        check_fits(bundle, manifest(device=other), here)
+    with pytest.raises(EngineMismatch, match=r"\(windows, x86_64\), but this machine has .* \(linux, x86_64\)"):
+        check_fits(bundle, manifest(device=DeviceInfo("A CPU", "x86_64", (), "windows")), DeviceInfo("B", "x86_64"))
+    more = dataclasses.replace(here, features=(*here.features, "amx_future"))
     with pytest.raises(EngineMismatch, match="without amx_future"):
-        check_fits(bundle, manifest(device=dataclasses.replace(here, features=(*here.features, "amx_future"))))
+        check_fits(bundle, manifest(device=more), here)
     with pytest.raises(EngineMismatch, match="is a portable half without an engine; make one with: hgedge build"):
-        check_fits(bundle, manifest(backend=None, device=None))
+        check_fits(bundle, manifest(backend=None, device=None), here)
+
+
+def test_files_of_a_bundle_are_replaced_in_one_step(bundle):
+    before = open_bundle(bundle)
+    kept = next(name for name in before.files if name != "golden.npz")
+    inode = (bundle / kept).stat().st_ino
+    link = bundle.parent / "link"
+    link.symlink_to(bundle)
+    changed = {"golden.npz": lambda path: path.write_bytes(b"new")}
+    after = resealed(link, dataclasses.replace(before, precision="fp32"), changed)
+    assert open_bundle(bundle) == after and after.precision == "fp32"
+    assert (bundle / "golden.npz").read_bytes() == b"new" and (bundle / kept).stat().st_ino == inode
+    assert after.files[kept] == before.files[kept] and len(list(bundle.parent.iterdir())) == 2
+    with pytest.raises(RuntimeError):
+        resealed(bundle, before, {"golden.npz": lambda path: (_ for _ in ()).throw(RuntimeError("cannot"))})
+    assert open_bundle(bundle) == after and len(list(bundle.parent.iterdir())) == 2

@@ -8,19 +8,19 @@ import logging
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import hgedge
 from hgedge import backends, device, records
 from hgedge.builder import calibration
-from hgedge.builder.golden import Golden, agreement, run_one_by_one
 from hgedge.builder.network import Network, network_of
 from hgedge.builder.options import BuildOptions, BuildReport, with_recipe
 from hgedge.bundle import MANIFEST, open_bundle, read_manifest, seal, staged
 from hgedge.errors import ConfigError
 from hgedge.progress import Progress, no_progress
+from hgedge.runtime.golden import GOLDEN, Golden, measure
 from hgedge.spec import FORMAT_VERSION, BackendInfo, CalibrationInfo, Manifest, ModelInfo
 
 log = logging.getLogger(__name__)
@@ -42,7 +42,7 @@ def build(options: BuildOptions, progress: Progress = no_progress) -> BuildRepor
     if options.engine:
         backends.builder(backend).check(options.precision, device.cpu())
     network = network_of(options)
-    source = _calibration_source(options, network)
+    source = calibration.find(options, network)
     digest = _digest(options, network, backend, source)
     target = options.output / bundle_name(options, network, backend)
     if (target / MANIFEST).exists() and not options.force:
@@ -61,11 +61,7 @@ def bundle_name(options: BuildOptions, network: Network, backend: str) -> str:
     parts = [network.name, options.precision, backend if options.engine else "portable"]
     if options.precision == "int8" and options.placement != "stream":
         parts.append(options.placement)
-    if network.checkpoint is not None:
-        if network.num_stacks != network.checkpoint.net.config.num_stacks:
-            parts.append(f"{network.num_stacks}stack")
-        if network.input.hw != network.checkpoint.input.hw:
-            parts.append("x".join(map(str, network.input.hw)))
+    parts += network.suffixes
     if options.batch != (1,):
         parts.append("b" + "-".join(map(str, options.batch)))
     return "-".join(parts)
@@ -96,26 +92,23 @@ class Work:
         manifest = self.manifest(graph, quantised, info)
         if self.options.engine:
             with self.step("build"):
-                backends.builder(self.backend).build(self.folder, manifest, self.network.checkpoint)
+                backends.builder(self.backend).build(self.folder, manifest, self.network.checkpoint, self.progress)
                 manifest, golden = self.measure(manifest, golden)
-        golden.save(self.folder / "golden.npz")
+        golden.save(self.folder / GOLDEN)
         return seal(self.folder, manifest)
 
     def quantise(
         self, graph: Any, source: calibration.CalibrationSet | calibration.CalibrationTable | None
     ) -> tuple[CalibrationInfo | None, Any]:
         """The graph in the precision asked for, and where its ranges come from."""
-        if self.options.precision != "int8":
+        if source is None:
             return None, graph
         from hgedge.quantization.insert_qdq import quantize
         from hgedge.quantization.ranges import naming_version, save_table, table_key
 
         with self.step("calibrate"):
-            if source is None:
-                table = self.network.own_ranges()
-            else:
-                key = table_key(self.network.sha256, self.network.input, naming_version(graph))
-                table = calibration.ranges_for(source, key, graph, self.network.input, self.progress)
+            key = table_key(self.network.sha256, self.network.input, naming_version(graph))
+            table = calibration.ranges_for(source, key, graph, self.network.input, self.progress)
         with self.step("quantize"):
             unsigned = self.options.engine and backends.builder(self.backend).UNSIGNED_AFTER_RELU
             quantised = quantize(graph, table, self.options.placement, unsigned)
@@ -156,10 +149,9 @@ class Work:
             return manifest, golden
         session = backends.sessions(self.backend).load(self.folder, manifest)
         try:
-            golden = replace(golden, engine_heatmaps=run_one_by_one(session, golden.crops))
+            return measure(session, manifest, golden)
         finally:
             session.close()
-        return replace(manifest, measured=True, agreement=agreement(golden, manifest.decode)), golden
 
     @contextmanager
     def step(self, name: str) -> Iterator[None]:
@@ -170,15 +162,6 @@ class Work:
         yield
         self.seconds[name] = round(self.seconds.get(name, 0.0) + time.monotonic() - started, 3)
         self.progress(name, 1, 1)
-
-
-def _calibration_source(
-    options: BuildOptions, network: Network
-) -> calibration.CalibrationSet | calibration.CalibrationTable | None:
-    """Where ranges come from; None where there are none, or the bundle's own are used."""
-    if options.precision != "int8" or (network.bundle is not None and options.calibration is None):
-        return None
-    return calibration.find(options)
 
 
 def _digest(
@@ -198,7 +181,7 @@ def _digest(
         "decode": records.to_mapping(network.decode),
         "precision": options.precision,
         "placement": options.placement,
-        "calibration": source.digest() if source else network.calibration_digest,
+        "calibration": source.digest() if source else None,
         "batch": options.batch,
         "backend": [backend, backends.builder(backend).version()] if options.engine else None,
         "device": records.to_mapping(backends.device_for(backend)) if options.engine else None,

@@ -6,6 +6,7 @@ and calibration ranges come with hgedge.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,13 +16,60 @@ if TYPE_CHECKING:
     from hgedge.models.hourglass import HourglassConfig
 
 DEFAULT = "default"
-FOLDER = Path(__file__).parent  # <name>/weights.safetensors, <name>/calibration.json
+FOLDER = Path(__file__).parent  # <name>/weights.safetensors, <name>/portable/: half of a bundle
 SIZES = {
     DEFAULT: {"num_stacks": 2, "num_features": 128, "num_keypoints": 14},
     "hg1": {"num_stacks": 1, "num_features": 256, "num_keypoints": 16},
     "hg2": {"num_stacks": 2, "num_features": 256, "num_keypoints": 16},
     "hg8": {"num_stacks": 8, "num_features": 256, "num_keypoints": 16},
 }
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What is known of a named network without loading it.
+
+    Attributes:
+        keypoints: Name of its keypoint set.
+        input_hw: Height and width in pixels that it was trained for.
+        parameters: Of the whole network.
+        gmacs: Multiply-accumulates of the exported graph for one crop, in 1e9.
+        data: What its weights were made from, and on what terms they can be had.
+        accuracy: Metric -> percent; None where nobody's figures are known.
+        source: Whose figures these are.
+    """
+
+    keypoints: str
+    input_hw: tuple[int, int]
+    parameters: int
+    gmacs: float
+    data: str
+    accuracy: dict[str, float] | None = None
+    source: str = ""
+
+
+_MPII = (
+    "published sizes for MPII, whose labels are under the Simplified BSD licence and whose pictures are frames of "
+    "other people's videos; not shipped: give a checkpoint"
+)
+FACTS = {
+    DEFAULT: Facts(
+        "lsp14", (192, 192), 1_699_676, 1.2828,
+        "comes with hgedge, INT8 ranges too. Trained on Leeds Sports Pose Extended, which states no licence: "
+        "research use; so are weights computed from it",
+        {"PCK@0.5 pooled": 78.9, "PCK@0.2 pooled": 59.5, "PCK@0.1 pooled": 38.1, "PCK@0.05 pooled": 16.6},
+        "FP32, 498 people of LSPET val; see hgedge/models/default/README.md",
+    ),
+    "hg1": Facts("mpii16", (256, 256), 3_586_960, 5.8047, _MPII),
+    "hg2": Facts(
+        "mpii16", (256, 256), 6_730_912, 8.9554, _MPII,
+        {"PCKh@0.5 mean": 87.33}, "MPII val, as the README of anibali/pytorch-stacked-hourglass reports",
+    ),
+    "hg8": Facts(
+        "mpii16", (256, 256), 25_594_624, 27.8596, _MPII,
+        {"PCKh@0.5 mean": 88.78}, "MPII val, hg_s8_b1 (best) as the README of bearpaw/pytorch-pose reports",
+    ),
+}  # fmt: skip
 
 
 def zoo_names() -> tuple[str, ...]:
@@ -52,7 +100,13 @@ def shipped_weights(name: str) -> Path | None:
 
 def shipped_ranges(name: str) -> Path | None:
     """The calibration range table that comes with hgedge for this name, or None."""
-    return _shipped(name, "calibration.json")
+    return _shipped(name, "portable/calibration.json")
+
+
+def shipped_half(name: str) -> Path | None:
+    """The portable half of a bundle that comes with hgedge for this name, or None."""
+    manifest = _shipped(name, "portable/manifest.json")
+    return manifest.parent if manifest else None
 
 
 def _shipped(name: str, file: str) -> Path | None:

@@ -1,26 +1,30 @@
-"""The default model on real photographs: engines of the same graph agree, whatever runs them."""
+"""The default model on real photographs: engines of the same graph agree, whatever runs them.
+
+INT8 engines are held to two things (hgedge/evaluation/parity.py says why): one is no farther from another than from
+itself on input that is moved by 0.06 grey levels, and on average over many such inputs they are the same.
+Heatmaps of the same engine, so moved: 2 to 4 % (`conv`) or 6 to 8 % (`stream`) apart.
+"""
 
 import numpy as np
 import pytest
 
 import hgedge.datasets
 from hgedge import geometry
-from hgedge.backends.onnxruntime.session import ONNXRuntimeSession
 from hgedge.builder import BuildOptions, build
-from hgedge.runtime.decode import decode
+from hgedge.evaluation.parity import clear_joints, nudged, relative_rmse, share_within
 from hgedge.runtime.pipeline import load
-from hgedge.runtime.preprocess import crop
+from hgedge.runtime.preprocess import crop, normalise
 from hgedge.sources.images import read_picture
 
 pytest.importorskip("openvino", reason="needs OpenVINO: pip install 'hgedge[openvino]'")
 
 PEOPLE = 60
 MAX_RMSE = 0.02  # relative, of heatmaps
-CLEAR = 0.05  # a joint is clear where its second peak is this much lower than its first
 SAME_PX = 0.5
-FLIPPED_PX = 2.001  # in INT8 two neighbours of a peak may change places: a quarter cell one way is one the other way
 MIN_SAME = 0.99  # of clear joints
-MIN_SAME_INT8 = 0.95  # 0.977 was measured; the rest are flat peaks that moved by a cell
+DRAWS = 16
+NOISE_SPREAD = 1.25  # two distances of the same kind differ by up to 13 % here
+JOINTS_SPREAD = 0.03  # 14 joints of 60 people
 
 
 @pytest.fixture(scope="module")
@@ -34,27 +38,15 @@ def crops(shared_data):
 
 @pytest.fixture(scope="module")
 def bundles(tmp_path_factory):
-    """(precision, backend) -> a bundle of the default model."""
+    """(precision, backend, placement) -> a bundle of the default model."""
     output = tmp_path_factory.mktemp("engines")
-    portable = build(BuildOptions(engine=False, backend="openvino", output=output)).bundle
-    pairs = [
-        ("fp32", "torch"),
-        ("fp32", "openvino"),
-        ("fp32", "onnxruntime"),
-        ("int8", "openvino"),
-        ("int8", "onnxruntime"),
+    kinds = [("fp32", backend, "stream") for backend in ("torch", "openvino", "onnxruntime")]
+    kinds += [
+        ("int8", backend, placement) for backend in ("openvino", "onnxruntime") for placement in ("conv", "stream")
     ]
     return {
-        (precision, backend): build(
-            BuildOptions(
-                None if backend == "torch" else str(portable),
-                precision=precision,
-                backend=backend,
-                placement="conv",
-                output=output,
-            )
-        ).bundle
-        for precision, backend in pairs
+        kind: build(BuildOptions(precision=kind[0], backend=kind[1], placement=kind[2], output=output)).bundle
+        for kind in kinds
     }
 
 
@@ -63,45 +55,67 @@ def heatmaps_of(bundle, crops):
         return np.concatenate([np.array(pipeline.session.run(crops[i : i + 1])) for i in range(len(crops))])
 
 
-def is_clear(heatmaps):
-    """(N, K): whether the highest peak stands clear of the next one that is more than three cells away."""
-    count, keypoints, height, width = heatmaps.shape
-    y, x = np.mgrid[:height, :width]
-    clear = np.zeros((count, keypoints), bool)
-    for n, k in np.ndindex(count, keypoints):
-        top_y, top_x = np.unravel_index(heatmaps[n, k].argmax(), (height, width))
-        away = np.maximum(np.abs(y - top_y), np.abs(x - top_x)) > 3
-        clear[n, k] = heatmaps[n, k][away].max() < (1 - CLEAR) * heatmaps[n, k].max()
-    return clear
-
-
-def check_parity(one, two, same_px=SAME_PX, min_same=MIN_SAME):
-    assert np.sqrt(np.mean((one - two) ** 2) / np.mean(two**2)) <= MAX_RMSE
-    clear = is_clear(two)
-    assert clear.mean() > 0.3  # or the next line says little
-    distance = np.linalg.norm(decode(one)[0] - decode(two)[0], axis=-1)
-    assert (distance[clear] <= same_px).mean() >= min_same
-
-
 @pytest.mark.parametrize("backend", ["openvino", "onnxruntime"])
 def test_fp32_engines_agree_with_torch(bundles, crops, backend):
-    check_parity(heatmaps_of(bundles["fp32", backend], crops), heatmaps_of(bundles["fp32", "torch"], crops))
+    engine, baseline = (heatmaps_of(bundles["fp32", name, "stream"], crops) for name in (backend, "torch"))
+    assert relative_rmse(engine, baseline) <= MAX_RMSE
+    clear = clear_joints(baseline)
+    assert clear.mean() > 0.3  # or the next line says little
+    assert share_within(engine, baseline, SAME_PX, clear) >= MIN_SAME
 
 
-def test_openvino_runs_its_int8_graph_as_onnx_runtime_does(bundles, crops):
-    bundle = bundles["int8", "openvino"]
+class Graph:
+    """A bundle's graph in one runtime, on normalised float input."""
+
+    def __init__(self, bundle, backend):
+        path = str(bundle / "model.onnx")
+        if backend == "onnxruntime":
+            import onnxruntime
+
+            session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+            self.run = lambda images: session.run(["heatmaps"], {"image": images})[0]
+        else:
+            import openvino
+
+            compiled = openvino.Core().compile_model(path, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+            self.run = lambda images: np.concatenate([np.array(compiled(image[None])[0]) for image in images])
+
+
+@pytest.mark.parametrize("placement", ["conv", "stream"])
+def test_int8_engines_are_no_farther_apart_than_one_from_itself(bundles, crops, placement):
+    bundle = bundles["int8", "openvino", placement]
     with load(bundle) as pipeline:
-        reference = ONNXRuntimeSession(bundle / "model.onnx", pipeline.input)
-    check_parity(heatmaps_of(bundle, crops), reference.run(crops), FLIPPED_PX, MIN_SAME_INT8)
+        images = normalise(crops, pipeline.input)
+    reference = Graph(bundle, "onnxruntime")
+    here, again = reference.run(images), reference.run(nudged(images, 0))
+    engine = heatmaps_of(bundle, crops)
+    assert relative_rmse(engine, here) <= NOISE_SPREAD * relative_rmse(again, here)
+    clear = clear_joints(here)
+    assert share_within(engine, here, SAME_PX, clear) >= share_within(again, here, SAME_PX, clear) - JOINTS_SPREAD
+
+
+@pytest.mark.parametrize("placement", ["conv", "stream"])
+def test_int8_engines_agree_on_average(bundles, crops, placement):
+    bundle = bundles["int8", "openvino", placement]
+    with load(bundle) as pipeline:
+        images = normalise(crops[:6], pipeline.input)
+    means = [
+        np.mean([graph.run(nudged(images, first + draw)) for draw in range(DRAWS)], axis=0)
+        for first, graph in ((0, Graph(bundle, "openvino")), (DRAWS, Graph(bundle, "onnxruntime")))
+    ]
+    assert relative_rmse(*means) <= MAX_RMSE
 
 
 def test_onnx_runtime_gets_the_signed_graph(bundles, crops):
     import onnx
 
     kinds = {
-        backend: {item.data_type for item in onnx.load(bundles["int8", backend] / "model.onnx").graph.initializer}
+        backend: {
+            item.data_type for item in onnx.load(bundles["int8", backend, "conv"] / "model.onnx").graph.initializer
+        }
         for backend in ("openvino", "onnxruntime")
     }
     assert onnx.TensorProto.UINT8 in kinds["openvino"] and onnx.TensorProto.UINT8 not in kinds["onnxruntime"]
-    fp32, int8 = (heatmaps_of(bundles[precision, "onnxruntime"], crops[:20]) for precision in ("fp32", "int8"))
-    assert 0.01 < np.sqrt(np.mean((int8 - fp32) ** 2) / np.mean(fp32**2)) < 0.25
+    fp32 = heatmaps_of(bundles["fp32", "onnxruntime", "stream"], crops[:20])
+    int8 = heatmaps_of(bundles["int8", "onnxruntime", "conv"], crops[:20])
+    assert 0.01 < relative_rmse(int8, fp32) < 0.25

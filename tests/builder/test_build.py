@@ -158,7 +158,7 @@ def other_models_table(folder, tmp_path):
 @pytest.mark.parametrize(
     ("calibration", "images", "message"),
     [
-        (lambda folder, tmp_path: None, 128, "none are shipped for .*; give pictures like those that it will see"),
+        (lambda folder, tmp_path: None, 128, "none come with .*; give pictures like those that it will see"),
         (lambda folder, tmp_path: tmp_path / "nowhere", 128, "no such calibration folder, recipe or table"),
         (lambda folder, tmp_path: folder, 31, "at least 32 calibration pictures, but .* gives 31"),
         (empty, 128, "no picture|gives 0"),

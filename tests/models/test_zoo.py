@@ -26,12 +26,12 @@ def test_published_sizes(num_stacks):
 
 
 @pytest.mark.parametrize(
-    ("function", "file"), [(shipped_weights, "weights.safetensors"), (shipped_ranges, "calibration.json")]
+    ("function", "file"), [(shipped_weights, "weights.safetensors"), (shipped_ranges, "portable/calibration.json")]
 )
 def test_shipped_files_are_found_where_they_are(tmp_path, monkeypatch, function, file):
     monkeypatch.setattr(zoo, "FOLDER", tmp_path)
     for name in ("default", "other"):
-        (tmp_path / name).mkdir()
+        (tmp_path / name / "portable").mkdir(parents=True)
     assert function("default") is None
     for name in ("default", "other"):
         (tmp_path / name / file).touch()

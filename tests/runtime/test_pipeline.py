@@ -1,19 +1,22 @@
 """Frame to poses: with a session that sees bright spots, and against the steps taken by hand."""
 
 import os
+from dataclasses import replace
 
 import cv2
 import numpy as np
+import onnx
 import pytest
 
 from hgedge import geometry
 from hgedge.backends.torch.session import TorchSession
 from hgedge.builder import BuildOptions, build
-from hgedge.bundle import seal, staged
+from hgedge.bundle import open_bundle, resealed, seal, staged
 from hgedge.checkpoints import load_checkpoint
 from hgedge.datasets.keypoint_sets import LSP14
-from hgedge.errors import EngineMismatch, ShapeError
+from hgedge.errors import EngineMismatch, ExportError, ShapeError
 from hgedge.runtime.decode import decode
+from hgedge.runtime.golden import GOLDEN, load_golden
 from hgedge.runtime.pipeline import Pipeline, load, newest
 from hgedge.runtime.preprocess import crop
 from hgedge.sources.images import read_picture
@@ -133,3 +136,52 @@ def test_newest_is_the_last_made_that_fits_here(bundle):
         EngineMismatch, match=r"was built with openvino 1999\.1, but this machine has .*; rebuild: hgedge"
     ):
         load(other_version)
+
+
+def unmeasured(bundle, **changed):
+    """Make a bundle one whose engine has not run yet."""
+    manifest = open_bundle(bundle)
+    fp32 = load_golden(bundle / GOLDEN)
+    resealed(bundle, replace(manifest, measured=False, agreement=None), {GOLDEN: fp32.save, **changed})
+    return manifest
+
+
+@pytest.fixture
+def fresh_bundle(tiny_checkpoint, tmp_path):
+    return build(BuildOptions(str(tiny_checkpoint), "fp32", "onnxruntime", output=tmp_path)).bundle
+
+
+def test_an_engine_is_measured_before_its_first_use(fresh_bundle, caplog):
+    before = unmeasured(fresh_bundle)
+    caplog.set_level("INFO")
+    load(fresh_bundle).close()
+    assert "measured before its first use: keypoints lie 0.00 px (mean)" in caplog.text
+    after = open_bundle(fresh_bundle)
+    assert after.measured and after.agreement == before.agreement and after.files.keys() == before.files.keys()
+    assert "engine_heatmaps" in np.load(fresh_bundle / GOLDEN).files
+    caplog.clear()
+    load(fresh_bundle).close()
+    assert not caplog.text
+
+
+def test_an_engine_that_gives_nan_never_serves(fresh_bundle):
+    model = onnx.load(fresh_bundle / "model.onnx")
+    bias = next(item for item in model.graph.initializer if len(item.dims) == 1)
+    bias.CopyFrom(onnx.numpy_helper.from_array(np.full(tuple(bias.dims), np.nan, np.float32), bias.name))
+    unmeasured(fresh_bundle, **{"model.onnx": lambda path: onnx.save(model, path)})
+    for _ in range(2):
+        with pytest.raises(ExportError, match="heatmaps that are not finite"):
+            load(fresh_bundle)
+    assert not open_bundle(fresh_bundle).measured
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_a_bundle_that_cannot_be_written_is_measured_each_time(fresh_bundle, caplog):
+    unmeasured(fresh_bundle)
+    fresh_bundle.parent.chmod(0o555)
+    try:
+        with load(fresh_bundle) as pipeline:
+            assert pipeline.manifest.measured
+        assert "not noted in the bundle" in caplog.text and not open_bundle(fresh_bundle).measured
+    finally:
+        fresh_bundle.parent.chmod(0o755)

@@ -10,6 +10,7 @@ from pathlib import Path
 import onnxruntime
 
 from hgedge.errors import ConfigError
+from hgedge.progress import Progress, no_progress
 from hgedge.spec import DeviceInfo, Manifest
 
 UNSIGNED_AFTER_RELU = False
@@ -26,5 +27,5 @@ def check(precision: str, device: DeviceInfo) -> None:
         raise ConfigError(f"backend onnxruntime runs fp32 and int8, but got --precision {precision}")
 
 
-def build(folder: Path, manifest: Manifest, checkpoint: object = None) -> None:
+def build(folder: Path, manifest: Manifest, checkpoint: object = None, progress: Progress = no_progress) -> None:
     """Nothing to write beside `model.onnx`."""

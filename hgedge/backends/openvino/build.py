@@ -12,6 +12,7 @@ import openvino as ov
 from openvino.preprocess import ColorFormat, PrePostProcessor
 
 from hgedge.errors import BackendUnavailable
+from hgedge.progress import Progress, no_progress
 from hgedge.spec import DeviceInfo, InputSpec, Manifest
 
 log = logging.getLogger(__name__)
@@ -35,7 +36,7 @@ def check(precision: str, device: DeviceInfo) -> None:
         log.warning("fp16 on a CPU: weights are stored as FP16, arithmetic is FP32")
 
 
-def build(folder: Path, manifest: Manifest, checkpoint: object = None) -> None:
+def build(folder: Path, manifest: Manifest, checkpoint: object = None, progress: Progress = no_progress) -> None:
     """Write `engine.xml` and `engine.bin` beside `model.onnx`."""
     model = fold_input(ov.Core().read_model(folder / "model.onnx"), manifest.input)
     ov.save_model(model, folder / "engine.xml", compress_to_fp16=manifest.precision == "fp16")

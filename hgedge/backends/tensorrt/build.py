@@ -57,11 +57,11 @@ def render(graph: onnx.ModelProto, precision: str) -> onnx.ModelProto:
     return render_for(library(BACKEND), graph, precision)
 
 
-def build(folder: Path, manifest: Manifest, checkpoint: object = None) -> None:
+def build(folder: Path, manifest: Manifest, checkpoint: object = None, progress: Progress = no_progress) -> None:
     """Write `engine.plan` beside `model.onnx`."""
     trt = library(BACKEND)
     cache = timing_cache_path(trt, gpu().name)
-    build_engine(folder / "model.onnx", folder / ENGINE, manifest.batch, trt, timing_cache=cache)
+    build_engine(folder / "model.onnx", folder / ENGINE, manifest.batch, trt, progress, cache)
 
 
 def check_precision(precision: str, backend: str) -> None:

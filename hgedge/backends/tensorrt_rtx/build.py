@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from hgedge.backends.tensorrt.build import ENGINE, build_engine, check_precision, render_for, why_not_here
 from hgedge.backends.tensorrt.library import library
+from hgedge.progress import Progress, no_progress
 from hgedge.spec import DeviceInfo, Manifest
 
 if TYPE_CHECKING:
@@ -41,6 +42,6 @@ def render(graph: onnx.ModelProto, precision: str) -> onnx.ModelProto:
     return render_for(library(BACKEND), graph, precision)
 
 
-def build(folder: Path, manifest: Manifest, checkpoint: object = None) -> None:
+def build(folder: Path, manifest: Manifest, checkpoint: object = None, progress: Progress = no_progress) -> None:
     """Write `engine.plan` beside `model.onnx`."""
-    build_engine(folder / "model.onnx", folder / ENGINE, manifest.batch, library(BACKEND))
+    build_engine(folder / "model.onnx", folder / ENGINE, manifest.batch, library(BACKEND), progress)

@@ -9,6 +9,7 @@ import torch
 from hgedge.checkpoints import Checkpoint
 from hgedge.checkpoints.save import save_checkpoint
 from hgedge.errors import ConfigError
+from hgedge.progress import Progress, no_progress
 from hgedge.spec import DeviceInfo, Manifest
 
 UNSIGNED_AFTER_RELU = False
@@ -25,7 +26,9 @@ def check(precision: str, device: DeviceInfo) -> None:
         raise ConfigError(f"backend torch is the baseline, in fp32 or bf16, but got --precision {precision}")
 
 
-def build(folder: Path, manifest: Manifest, checkpoint: Checkpoint | None = None) -> None:
+def build(
+    folder: Path, manifest: Manifest, checkpoint: Checkpoint | None = None, progress: Progress = no_progress
+) -> None:
     """Write `weights.safetensors`.
 
     Raises:

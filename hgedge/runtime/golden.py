@@ -1,26 +1,19 @@
-"""Golden inputs: a few crops, what FP32 makes of them, and how near an engine comes.
-
-The crops are a public-domain photograph (hgedge/pictures) and drawn figures, so that they can travel in every bundle.
-"""
+"""Golden inputs: a few crops that travel in every bundle, what FP32 makes of them, and how near an engine comes."""
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from hgedge import geometry
 from hgedge.backends.base import Session
 from hgedge.errors import ExportError
 from hgedge.runtime.decode import decode
-from hgedge.runtime.preprocess import crop
-from hgedge.sources.images import read_picture
-from hgedge.spec import DecodeSpec, InputSpec
-from hgedge.visualization.figures import figure_picture
+from hgedge.spec import DecodeSpec, Manifest
 
-PHOTOGRAPH = Path(__file__).parent.parent / "pictures" / "astronaut.jpg"
-FIGURES = 3
+GOLDEN = "golden.npz"
 
 
 @dataclass(frozen=True)
@@ -53,16 +46,6 @@ def load_golden(path: Path) -> Golden:
         return Golden(arrays["crops"], arrays["fp32_heatmaps"])
 
 
-def golden_crops(spec: InputSpec) -> np.ndarray:
-    """The golden inputs at a network's input size: (G, H, W, C) uint8."""
-    pictures = [read_picture(PHOTOGRAPH)]
-    pictures += [figure_picture(spec.hw, seed)[0] for seed in range(FIGURES)]
-    crops = np.empty((len(pictures), *spec.hw, spec.channels), np.uint8)
-    for picture, out in zip(pictures, crops):
-        crop(picture, geometry.frame_from_input(geometry.whole_frame_box(picture.shape[:2]), spec.hw), out)
-    return crops
-
-
 def run_one_by_one(session: Session, crops: np.ndarray) -> np.ndarray:
     """Heatmaps of each crop, (G, K, h, w) float32.
 
@@ -73,6 +56,16 @@ def run_one_by_one(session: Session, crops: np.ndarray) -> np.ndarray:
     if not np.isfinite(heatmaps).all():
         raise ExportError("the engine gives heatmaps that are not finite; build it with --precision fp32 or bf16")
     return heatmaps
+
+
+def measure(session: Session, manifest: Manifest, golden: Golden) -> tuple[Manifest, Golden]:
+    """Run an engine on the golden inputs: its manifest with the agreement in it, and what it gave.
+
+    Raises:
+        ExportError: A heatmap is not finite.
+    """
+    golden = dataclasses.replace(golden, engine_heatmaps=run_one_by_one(session, golden.crops))
+    return dataclasses.replace(manifest, measured=True, agreement=agreement(golden, manifest.decode)), golden
 
 
 def agreement(golden: Golden, spec: DecodeSpec) -> dict[str, float]:
