@@ -6,10 +6,11 @@ import json
 import pytest
 
 from hgedge import device
-from hgedge.bundle import check_fits, file_digest, inspect, open_bundle, resealed, seal, staged
+from hgedge.bundle import check_fits, file_digest, inspect, open_bundle, seal
 from hgedge.datasets.keypoint_sets import LSP14
 from hgedge.errors import ConfigError, EngineMismatch
 from hgedge.spec import BackendInfo, DecodeSpec, DeviceInfo, InputSpec, Manifest, ModelInfo
+from hgedge.staging import resealed, staged
 
 
 def manifest(**changes):

@@ -14,7 +14,8 @@ log = logging.getLogger(__name__)
 AT_EVERY_STEP = """
 import json, os, shutil, signal, sys
 from pathlib import Path
-from hgedge.bundle import open_bundle, seal, staged
+from hgedge.bundle import open_bundle, seal
+from hgedge.staging import staged
 from hgedge.datasets.keypoint_sets import LSP14
 from hgedge.errors import EngineMismatch
 from hgedge.spec import DecodeSpec, InputSpec, Manifest, ModelInfo

@@ -17,11 +17,12 @@ from hgedge import backends, device, records
 from hgedge.builder import calibration
 from hgedge.builder.network import Network, network_of
 from hgedge.builder.options import BuildOptions, BuildReport, with_recipe
-from hgedge.bundle import MANIFEST, open_bundle, read_manifest, seal, staged
+from hgedge.bundle import MANIFEST, open_bundle, read_manifest, seal
 from hgedge.errors import ConfigError
 from hgedge.progress import Progress, no_progress
 from hgedge.runtime.golden import GOLDEN, Golden, measure
 from hgedge.spec import FORMAT_VERSION, BackendInfo, CalibrationInfo, Manifest, ModelInfo
+from hgedge.staging import staged
 
 log = logging.getLogger(__name__)
 

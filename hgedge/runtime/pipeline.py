@@ -12,13 +12,14 @@ import numpy as np
 
 from hgedge import backends, geometry
 from hgedge.backends.base import Session
-from hgedge.bundle import MANIFEST, check_fits, engine_of, open_bundle, read_manifest, resealed
+from hgedge.bundle import MANIFEST, check_fits, engine_of, open_bundle, read_manifest, rebuild
 from hgedge.errors import BackendUnavailable, ConfigError, EngineMismatch, HgedgeError
 from hgedge.pose import KeypointSet, Pose
 from hgedge.runtime.decode import decode
 from hgedge.runtime.golden import GOLDEN, load_golden, measure
 from hgedge.runtime.preprocess import check_frame, crop
 from hgedge.spec import DecodeSpec, InputSpec, Manifest
+from hgedge.staging import resealed
 
 log = logging.getLogger(__name__)
 
@@ -184,7 +185,7 @@ def check_fits_here(folder: Path, manifest: Manifest) -> str:
     if here != built.version:
         raise EngineMismatch(
             f"{folder} was built with {built.name} {built.version}, but this machine has {here}; "
-            f"rebuild: hgedge build {folder} --backend {built.name} --force"
+            f"{rebuild(manifest, folder)}"
         )
     reason = backends.why_not_here(built.name)
     if reason is not None:

@@ -16,7 +16,8 @@ import time
 import pytest
 
 from hgedge.builder import BuildOptions, build
-from hgedge.bundle import STALE_S, file_digest, open_bundle, read_manifest, staged
+from hgedge.bundle import file_digest, open_bundle, read_manifest
+from hgedge.staging import STALE_S, staged
 
 pytest.importorskip("openvino", reason="needs OpenVINO: pip install 'hgedge[openvino]'")
 

@@ -11,7 +11,7 @@ import pytest
 from hgedge import geometry
 from hgedge.backends.torch.session import TorchSession
 from hgedge.builder import BuildOptions, build
-from hgedge.bundle import open_bundle, resealed, seal, staged
+from hgedge.bundle import open_bundle, seal
 from hgedge.checkpoints import load_checkpoint
 from hgedge.datasets.keypoint_sets import LSP14
 from hgedge.errors import EngineMismatch, ExportError, ShapeError
@@ -21,6 +21,7 @@ from hgedge.runtime.pipeline import Pipeline, load, newest
 from hgedge.runtime.preprocess import crop
 from hgedge.sources.images import read_picture
 from hgedge.spec import DecodeSpec, InputSpec, manifest_from_json
+from hgedge.staging import resealed, staged
 
 
 class BrightSpots:
