@@ -16,7 +16,7 @@ from typing import Annotated, Any
 import typer
 
 from hgedge import __version__
-from hgedge.cli import build, evaluate, export, inspect, run, train
+from hgedge.cli import build, doctor, evaluate, export, inspect, models, run, train
 from hgedge.cli.command import register
 from hgedge.errors import HgedgeError
 
@@ -27,6 +27,8 @@ COMMANDS: dict[Callable[..., int | None], str] = {
     export.export: "hgedge export -o default.onnx",
     inspect.inspect: "hgedge inspect engines/default-int8-openvino",
     train.train: "hgedge train training.toml",
+    doctor.doctor: "hgedge doctor --json",
+    models.models: "hgedge models --json",
 }
 EXTRAS = {
     "cv2": "video",

@@ -12,7 +12,7 @@ import pytest
 import hgedge as package
 from hgedge.cli import main
 
-COMMANDS = ("build", "run", "evaluate", "export", "inspect", "train")
+COMMANDS = ("build", "run", "evaluate", "export", "inspect", "train", "doctor", "models")
 
 
 def only_error(done: subprocess.CompletedProcess[str], code: int) -> str:
