@@ -2,35 +2,235 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Annotated, Any
 
+import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
+from hgedge import backends, records
 from hgedge import bundle as bundles
 from hgedge.cli import options
 from hgedge.cli.terminal import Terminal
+from hgedge.errors import HgedgeError
+
+GRAPH = "model.onnx"
+CONTENTS = {
+    GRAPH: "graph that the engine is built from",
+    "source.onnx": "graph in FP32",
+    "calibration.json": "activation ranges",
+    "golden.npz": "a few inputs, and heatmaps of them",
+}
+ENGINE_INT8 = ("i8", "u8")
+ENGINE_SUFFIX = "/WithoutBiases"  # of a convolution that OpenVINO parts from its bias
+NAMED = 3  # a type that so few convolutions run in is worth their names
+SHORT = {"BatchNormalization": "BatchNorm", "InstanceNormalization": "InstanceNorm"}
+GAP = (0, 2, 0, 0)
+
+Layers = Annotated[bool, typer.Option("--layers", help="Show every layer of the graph too.")]
 
 
-def inspect(terminal: Terminal, bundle: options.Bundle) -> None:
-    """Say what a bundle is, after checking that it is whole."""
+def inspect(terminal: Terminal, bundle: options.Bundle, layers: Layers = False) -> None:
+    """Say what a bundle is, after checking that it is whole: network, precision, files, graph and engine."""
     document = bundles.inspect(bundle)
-    terminal.result(document, lambda console: show(console, document))
+    document |= graph_document(bundle) | engine_document(bundle)
+    terminal.result(document, lambda console: show(console, document, layers))
 
 
-def show(console: Console, document: Mapping[str, Any]) -> None:
-    """Print a manifest as a table of two columns."""
-    table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
-    for key, value in document.items():
-        if key != "files":  # their hashes; sizes are under bytes
-            table.add_row(key, _text(value))
-    console.print(table)
+def graph_document(folder: Path) -> dict[str, Any]:
+    """What the graph of a bundle is made of: `graph` and `layers`; both null, and `graph_reason`, without onnx.
+
+    Raises:
+        ExportError: It is no ONNX file.
+    """
+    try:
+        from hgedge.export.statistics import read_summary
+    except ModuleNotFoundError as error:
+        reason = f"this needs {error.name}, which is not installed; install it with: pip install 'hgedge[build]'"
+        return {"graph": None, "layers": None, "graph_reason": reason}
+    graph, layers = read_summary(folder / GRAPH)
+    return {
+        "graph": records.to_mapping(graph),
+        "layers": [records.to_mapping(layer) for layer in layers],
+        "graph_reason": None,
+    }
 
 
-def _text(value: Any) -> str:
-    if isinstance(value, Mapping):
-        return "\n".join(f"{key}: {_text(item)}" for key, item in value.items()) or "-"
-    if isinstance(value, list):
-        return ", ".join("-".join(map(str, item)) if isinstance(item, list) else str(item) for item in value) or "-"
-    return "-" if value is None else str(value)
+def engine_document(folder: Path) -> dict[str, Any]:
+    """What the engine of a bundle executes: `engine`; null, and `engine_reason`, where it cannot tell or be loaded."""
+    from hgedge.runtime.pipeline import check_fits_here
+
+    try:
+        manifest = bundles.read_manifest(folder)
+        backend = check_fits_here(folder, manifest)
+        session = backends.sessions(backend).load(folder, manifest)
+    except HgedgeError as error:
+        return {"engine": None, "engine_reason": str(error)}
+    try:
+        if not hasattr(session, "layer_precisions"):
+            return {"engine": None, "engine_reason": f"{backend} does not tell what type a layer runs in"}
+        found = {name.removesuffix(ENGINE_SUFFIX): kind for name, kind in session.layer_precisions().items()}
+    finally:
+        session.close()
+    convolutions = dict(Counter(found.values()).most_common())
+    return {"engine": {"convolutions": convolutions, "layers": found}, "engine_reason": None}
+
+
+def show(console: Console, document: Mapping[str, Any], layers: bool = False) -> None:
+    """Print a bundle for people: what it is, its files, its graph, its engine, and if asked for its layers."""
+    head = Table(show_header=False, box=None, padding=GAP)
+    for name, text in head_rows(document):
+        head.add_row(f"[bold]{name}[/bold]", escape(text))
+    console.print(head, "", _files(document["bytes"]), "", sep="\n")
+    if document["graph"] is None:
+        _say(console, "graph", f"not read: {document['graph_reason']}")
+    else:
+        operators = ", ".join(f"{name} {count}" for name, count in document["graph"]["operators"].items())
+        _say(console, "graph", f"opset {document['graph']['opset']}: {operators}")
+        console.print(_shares(document["graph"]["precisions"]))
+    console.print()
+    _say(console, "engine", engine_text(document))
+    if layers and document["layers"] is not None:
+        console.print("", _layers(document["layers"]), sep="\n")
+
+
+def head_rows(document: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
+    """What the manifest says: subject and text."""
+    model, spec, decode, keypoints = (document[name] for name in ("model", "input", "decode", "keypoints"))
+    yield "bundle", document["bundle"]
+    yield "model", f"{model['name']}: {_sized(model)}"
+    yield "precision", f"{document['precision']}: {_in_int8(document)}"
+    yield "backend", _backend(document)
+    yield (
+        "input",
+        f"{'x'.join(map(str, spec['hw']))} {spec['color']} {spec['layout']}, batch {_listed(document['batch'])}",
+    )
+    yield "", f"mean {_listed(spec['mean'])}; std {_listed(spec['std'])}"
+    yield "keypoints", f"{keypoints['name']}: {_listed(f'{i}:{name}' for i, name in enumerate(keypoints['names']))}"
+    yield "skeleton", _listed("-".join(map(str, edge)) for edge in keypoints["skeleton"]) or "none"
+    yield "decode", f"stride {decode['stride']:g}, shift {decode['shift']:g} of a cell, {decode['convention']}"
+    yield "calibration", _calibration(document["calibration"])
+    yield "measured", _measured(document)
+    yield "accuracy", _accuracy(document)
+    yield "made by", f"hgedge {document['hgedge_version']}, digest {document['digest'][:12]}"
+
+
+def engine_text(document: Mapping[str, Any]) -> str:
+    """What the engine executes, and where that is not what the graph asks for."""
+    if document["engine"] is None:
+        return f"not asked: {document['engine_reason']}"
+    found: Mapping[str, str] = document["engine"]["layers"]
+    counts = []
+    for kind, count in document["engine"]["convolutions"].items():
+        names = _listed(name for name, its in found.items() if its == kind)
+        counts.append(f"{count} in {kind}" + (f" ({names})" if count <= NAMED else ""))
+    asked = [layer["name"] for layer in document["layers"] or () if layer["precision"] == "int8"]
+    refused = [name for name in asked if found.get(name, "u8") not in ENGINE_INT8]
+    otherwise = f"; the graph asks for INT8, but it does not in: {_listed(refused)}" if refused else ""
+    return f"of its convolutions it runs {_listed(counts)}{otherwise}"
+
+
+def _sized(model: Mapping[str, Any]) -> str:
+    stacks = f"{model['num_stacks']} stack{'s' if model['num_stacks'] > 1 else ''}, " if model["num_stacks"] else ""
+    return f"{stacks}{model['parameters'] / 1e6:.2f} M parameters, {model['gmacs']:.2f} GMAC a crop"
+
+
+def _in_int8(document: Mapping[str, Any]) -> str:
+    return f"{document['num_convs_int8']} of {document['num_convs']} convolutions in INT8"
+
+
+def _backend(document: Mapping[str, Any]) -> str:
+    backend, device = document["backend"], document["device"]
+    if backend is None:
+        return f"none: the portable half; make an engine with: hgedge build {document['bundle']}"
+    features = f" with {_listed(device['features'])}" if device["features"] else ""
+    return f"{backend['name']} {backend['version']}, for {device['name']} ({device['architecture']}){features}"
+
+
+def _calibration(info: Mapping[str, Any] | None) -> str:
+    if info is None:
+        return "none"
+    return f"{info['method']} of {info['images']} pictures, placement {info['placement']}"
+
+
+def _measured(document: Mapping[str, Any]) -> str:
+    found = document["agreement"]
+    if document["measured"] and found is not None:
+        return (
+            f"keypoints on the golden inputs lie {found['mean_px']:.2f} px (mean), {found['p99_px']:.2f} px (p99) from "
+            "FP32's: agreement with FP32, not accuracy"
+        )
+    if document["backend"] is None:
+        return "no: there is no engine"
+    return "no: the machine that built it cannot run it; the first load on one that can measures before it serves"
+
+
+def _accuracy(document: Mapping[str, Any]) -> str:
+    if not document["accuracy"]:
+        return f"not known; measure it with: hgedge evaluate {document['bundle']} --data DIR"
+    drop = document["drop"] or {}
+    lost = {name: f" ({drop[name]:.1f} points below FP32)" for name in drop}
+    return _listed(f"{name} {value:.1f} %{lost.get(name, '')}" for name, value in document["accuracy"].items())
+
+
+def _files(sizes: Mapping[str, int]) -> Table:
+    table = _table("file", ">KiB", "")
+    for name, size in sorted(sizes.items(), key=lambda item: -item[1]):
+        table.add_row(escape(name), f"{size / 1024:.1f}", CONTENTS.get(name, "engine"))
+    table.add_row("all", f"{sum(sizes.values()) / 1024:.1f}", "")
+    return table
+
+
+def _shares(precisions: Mapping[str, Any]) -> Table:
+    table = _table("computes in", ">convolutions", ">GMAC", ">%", ">parameters", ">KiB", "activations")
+    total = sum(share["gmacs"] for share in precisions.values()) or 1.0
+    for precision, share in precisions.items():
+        if share["convolutions"] or share["parameters"]:
+            table.add_row(
+                precision.upper(),
+                str(share["convolutions"]),
+                f"{share['gmacs']:.4f}",
+                f"{100 * share['gmacs'] / total:.1f}",
+                str(share["parameters"]),
+                f"{share['weight_bytes'] / 1024:.1f}",
+                _listed(f"{count} {kind}" for kind, count in share["activations"].items()),
+            )
+    return table
+
+
+def _layers(layers: Iterable[Mapping[str, Any]]) -> Table:
+    table = _table("layer", "op", "output", "type", ">MMAC", ">KiB", "scale")
+    for layer in layers:
+        table.add_row(
+            escape(layer["name"]),
+            SHORT.get(layer["op"], layer["op"]),
+            "x".join(map(str, layer["shape"])),
+            " ".join(filter(None, (layer["precision"].upper(), layer["activation"]))),
+            f"{layer['macs'] / 1e6:.2f}" if layer["macs"] else "",
+            f"{layer['weight_bytes'] / 1024:.1f}" if layer["weight_bytes"] else "",
+            " ".join(f"{scale:.3g}" for scale in layer["scales"]),
+        )
+    return table
+
+
+def _table(*columns: str) -> Table:
+    """A table without lines; ">" marks a column of numbers."""
+    table = Table(box=None, padding=GAP)
+    for column in columns:
+        is_number = column.startswith(">")
+        table.add_column(
+            column.removeprefix(">"), justify="right" if is_number else "left", no_wrap=is_number, overflow="fold"
+        )
+    return table
+
+
+def _say(console: Console, subject: str, text: str) -> None:
+    console.print(f"[bold]{subject}[/bold]: {escape(text)}")
+
+
+def _listed(items: Iterable[Any]) -> str:
+    return ", ".join(map(str, items))

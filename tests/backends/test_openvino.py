@@ -79,6 +79,7 @@ def test_bf16_without_bf16_arithmetic_is_refused():
 def test_fp16_stores_fp16_computes_fp32_and_says_so(tiny_checkpoint, crops, tmp_path, caplog):
     with engine(tiny_checkpoint, tmp_path, "fp16") as pipeline:
         heatmaps = np.concatenate([pipeline.session.run(crops[i : i + 1]).copy() for i in range(len(crops))])
+        assert set(pipeline.session.layer_precisions().values()) == {"f32"}
     assert "weights are stored as FP16, arithmetic is FP32" in caplog.text
     graph = onnx.load(tmp_path / "tiny-fp16-openvino" / "model.onnx")
     for weight in graph.graph.initializer:

@@ -53,13 +53,16 @@ class OpenVINOSession:
         return heatmaps
 
     def layer_precisions(self) -> dict[str, str]:
-        """Name of each executed convolution -> type that it runs in, such as "u8", "i8" or "f32"."""
+        """Name of each executed convolution -> type of what it reads, such as "u8", "i8" or "f32".
+
+        OpenVINO's own "runtimePrecision" says f16 where weights are only stored so.
+        """
         request = next(iter(self.requests.values()))
         found = {}
         for node in request.get_compiled_model().get_runtime_model().get_ordered_ops():
             info = node.get_rt_info()
             if info["layerType"].astype(str) == "Convolution":
-                found[node.get_friendly_name()] = info["runtimePrecision"].astype(str)
+                found[node.get_friendly_name()] = str(node.get_input_element_type(0).get_type_name())
         return found
 
     def close(self) -> None:
