@@ -13,7 +13,6 @@ from hgedge.errors import ConfigError
 from hgedge.evaluation.pck import pck
 from hgedge.progress import Progress, no_progress
 from hgedge.runtime.pipeline import Pipeline, load
-from hgedge.sources.images import read_picture
 
 
 def evaluate(
@@ -74,7 +73,7 @@ def predict(pipeline: Pipeline, dataset: Dataset, chosen: np.ndarray, progress: 
     predicted = []
     for done, index in enumerate(chosen):
         person = dataset.people[index]
-        predicted.append(pipeline(read_picture(person.image), [person.box_xyxy])[0].keypoints)
+        predicted.append(pipeline(person.read(), [person.box_xyxy])[0].keypoints)
         progress("evaluate", done + 1, len(chosen))
     return np.stack(predicted)
 

@@ -29,7 +29,6 @@ from hgedge.models.hourglass import HourglassNet, channels_last
 from hgedge.progress import Progress, no_progress
 from hgedge.runtime.decode import decode
 from hgedge.runtime.preprocess import crop, normalise
-from hgedge.sources.images import read_picture
 from hgedge.spec import InputSpec
 from hgedge.training.augment import training_crop
 from hgedge.training.config import Phase, TrainingConfig
@@ -258,4 +257,4 @@ def load_split(config: TrainingConfig, split: str) -> tuple[Dataset, list[np.nda
         SourceError: A picture cannot be read.
     """
     dataset = hgedge.datasets.open(config.data, split)
-    return dataset, [read_picture(person.image) for person in dataset.people]
+    return dataset, [person.read() for person in dataset.people]
