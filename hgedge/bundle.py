@@ -37,13 +37,14 @@ def read_manifest(folder: Path) -> Manifest:
     """
     path = folder / MANIFEST
     if not path.is_file():
-        what = "has no manifest.json, so it is no bundle" if folder.is_dir() else "does not exist"
+        missing = "is a file, not a bundle's folder" if folder.exists() else "does not exist"
+        what = "has no manifest.json, so it is no bundle" if folder.is_dir() else missing
         raise EngineMismatch(f"{folder} {what}; make one with: hgedge build")
     return manifest_from_json(path.read_text(encoding="utf-8", errors="replace"), str(path))
 
 
 def open_bundle(folder: Path) -> Manifest:
-    """Read a bundle's manifest and check that every file in it is there and unchanged.
+    """Read a bundle's manifest and check that every file that it names is there and unchanged.
 
     Raises:
         EngineMismatch: The folder is no bundle, or a file is missing, changed, or lies outside of it.
@@ -51,15 +52,26 @@ def open_bundle(folder: Path) -> Manifest:
     manifest = read_manifest(folder)
     for name, expected in manifest.files.items():
         path = folder / name
-        if path.resolve().parent != folder.resolve():
+        if "\0" in name or path.resolve().parent != folder.resolve():
             raise EngineMismatch(
-                f"{folder / MANIFEST} names {name!r}, which lies outside the bundle; rebuild the bundle"
+                f"{folder / MANIFEST} names {name!r}, which lies outside the bundle; {rebuild(manifest)}"
             )
         if not path.is_file():
             raise EngineMismatch(f"{folder} lacks {name}, which its manifest names; {rebuild(manifest)}")
         if file_digest(path) != expected:
             raise EngineMismatch(f"{path} is not the file that was built: its sha256 differs; {rebuild(manifest)}")
     return manifest
+
+
+def file_of(folder: Path, manifest: Manifest, name: str) -> Path:
+    """A file of a bundle whose hashes hold, if its hash is among them.
+
+    Raises:
+        EngineMismatch: It is not.
+    """
+    if name not in manifest.files:
+        raise EngineMismatch(f"{folder / MANIFEST} does not tell the hash of {name}; {rebuild(manifest)}")
+    return folder / name
 
 
 def engine_of(folder: Path, manifest: Manifest) -> tuple[BackendInfo, DeviceInfo]:

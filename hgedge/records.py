@@ -28,22 +28,23 @@ def from_mapping(cls: type[T], mapping: Mapping[str, Any], where: str) -> T:
         where: What error messages call the mapping, such as a file's name.
 
     Raises:
-        ConfigError: A key is unknown or missing, or a value has the wrong type.
+        ConfigError: A key is unknown or missing, or a value has the wrong type or is refused by the dataclass.
     """
     try:
-        return dacite.from_dict(
-            cls, _tuples(mapping), dacite.Config(strict=True, type_hooks={float: _as_float, Path: Path})
-        )
+        return dacite.from_dict(cls, _tuples(mapping), dacite.Config(strict=True, type_hooks=HOOKS))
     except dacite.UnexpectedDataError as error:
         key = sorted(error.keys)[0]
         raise ConfigError(f"{where}: unknown key {key!r}{_nearest(key, cls)}") from None
     except dacite.MissingValueError as error:
         raise ConfigError(f"{where}: {error.field_path!r} is missing") from None
     except dacite.WrongTypeError as error:
+        found = _found(mapping, (error.field_path or "").split("."), error.value)
         raise ConfigError(
-            f"{where}: {error.field_path!r} must be {_type_name(error.field_type)}, but is {error.value!r}"
+            f"{where}: {error.field_path!r} must be {_type_name(error.field_type)}, but is {found!r}"
         ) from None
-    except (TypeError, ValueError) as error:
+    except ConfigError as error:  # of a dataclass's own check
+        raise ConfigError(f"{where}: {error}") from None
+    except (TypeError, ValueError, OverflowError) as error:
         raise ConfigError(f"{where}: {error}") from None
 
 
@@ -51,9 +52,12 @@ def from_toml(cls: type[T], path: Path) -> T:
     """Build a dataclass from a TOML file.
 
     Raises:
-        ConfigError: The file cannot be read, is no TOML, or does not fit the dataclass.
+        ConfigError: The file cannot be read, is no TOML or empty, or does not fit the dataclass.
     """
-    return from_mapping(cls, read_toml(path), str(path))
+    mapping = read_toml(path)
+    if not mapping:
+        raise ConfigError(f"{path} is empty{_nearest('', cls)}")
+    return from_mapping(cls, mapping, str(path))
 
 
 def read_toml(path: Path) -> dict[str, Any]:
@@ -91,10 +95,28 @@ def _tuples(value: Any) -> Any:
     return tuple(_tuples(item) for item in value) if isinstance(value, (list, tuple)) else value
 
 
-def _as_float(value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise TypeError(f"expected a number, but got {value!r}")
-    return float(value)
+def _found(mapping: Any, keys: list[str], otherwise: Any) -> Any:
+    """What stands at a path of keys; `otherwise` below lists, whose items the path does not number."""
+    for key in keys:
+        if not isinstance(mapping, Mapping) or key not in mapping:
+            return otherwise
+        mapping = mapping[key]
+    return mapping
+
+
+def _int(value: Any) -> Any:
+    return str(value) if isinstance(value, bool) else value  # Python takes True for 1; text is refused
+
+
+def _float(value: Any) -> Any:
+    return float(value) if type(value) is int else _int(value)
+
+
+def _path(value: Any) -> Any:
+    return Path(value) if isinstance(value, str) else value
+
+
+HOOKS: dict[Any, Any] = {int: _int, float: _float, Path: _path}
 
 
 def _nearest(key: str, cls: Any) -> str:

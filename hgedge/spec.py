@@ -14,6 +14,9 @@ from hgedge.pose import KeypointSet
 FORMAT_VERSION = 1
 PRECISIONS = ("fp32", "fp16", "bf16", "int8")
 COLORS = ("rgb", "bgr", "gray")
+FAR = 1e6  # beyond it float32 has no room for what follows
+MAX_SIDE = 4096  # pixels; one stack of a larger input fills gigabytes
+CONVENTIONS = ("centers",)
 
 
 @dataclass(frozen=True)
@@ -35,14 +38,16 @@ class InputSpec:
     layout: str = "NCHW"
 
     def __post_init__(self) -> None:
-        if len(self.hw) != 2 or min(self.hw) < 1:
-            raise ConfigError(f"hw must be height and width in pixels, but got {self.hw}")
+        if len(self.hw) != 2 or not all(1 <= size <= MAX_SIDE for size in self.hw):
+            raise ConfigError(f"hw must be height and width in pixels, at most {MAX_SIDE}, but got {self.hw}")
         if self.color not in COLORS:
             raise ConfigError(f"color must be one of {', '.join(COLORS)}, but got {self.color!r}")
         if len(self.mean) != self.channels or len(self.std) != self.channels:
             raise ConfigError(f"{self.color} needs {self.channels} values of mean and std, got {self.mean}, {self.std}")
-        if min(self.std) <= 0:
-            raise ConfigError(f"std must be positive, but got {self.std}")
+        if not all(abs(value) < FAR for value in self.mean) or not all(1 / FAR < value < FAR for value in self.std):
+            raise ConfigError(
+                f"mean and std are of pixels divided by 255, std above 0, but got {self.mean} and {self.std}"
+            )
         if self.layout != "NCHW":
             raise ConfigError(f"layout must be NCHW, but got {self.layout!r}")
 
@@ -65,6 +70,13 @@ class DecodeSpec:
     stride: float = 4.0
     shift: float = 0.25
     convention: str = "centers"
+
+    def __post_init__(self) -> None:
+        if not 0 < self.stride <= MAX_SIDE or not 0 <= self.shift <= 1 or self.convention not in CONVENTIONS:
+            raise ConfigError(
+                f"decode must have a positive stride, a shift of 0 to 1 cells and one of the conventions "
+                f"{', '.join(CONVENTIONS)}, but got {self}"
+            )
 
 
 @dataclass(frozen=True)
@@ -137,6 +149,12 @@ class Manifest:
     files: dict[str, str] = field(default_factory=dict)
     format_version: int = FORMAT_VERSION
 
+    def __post_init__(self) -> None:
+        if self.precision not in PRECISIONS:
+            raise ConfigError(f"precision must be one of {', '.join(PRECISIONS)}, but got {self.precision!r}")
+        if not self.batch or min(self.batch) < 1:
+            raise ConfigError(f"batch must be positive sizes, but got {self.batch}")
+
     def to_json(self) -> str:
         """The manifest as indented JSON."""
         return json.dumps(records.to_mapping(self), indent=2, ensure_ascii=False) + "\n"
@@ -154,10 +172,12 @@ def manifest_from_json(text: str, where: str) -> Manifest:
     """
     try:
         mapping: Any = json.loads(text)
-    except ValueError as error:
-        raise EngineMismatch(f"{where} is not JSON ({error}); rebuild the bundle with hgedge build --force") from None
+    except (ValueError, RecursionError) as error:
+        raise EngineMismatch(
+            f"{where} is not JSON ({error}); rebuild the bundle with hgedge build MODEL --force"
+        ) from None
     version = mapping.get("format_version") if isinstance(mapping, dict) else None
-    if not isinstance(version, int):
+    if type(version) is not int or version < 1:
         raise EngineMismatch(f"{where} has no format_version, so it is no manifest of hgedge; rebuild the bundle")
     if version > FORMAT_VERSION:
         raise EngineMismatch(
@@ -166,4 +186,4 @@ def manifest_from_json(text: str, where: str) -> Manifest:
     try:
         return records.from_mapping(Manifest, mapping, where)
     except ConfigError as error:
-        raise EngineMismatch(f"{error}; rebuild the bundle with hgedge build --force") from None
+        raise EngineMismatch(f"{error}; rebuild the bundle with hgedge build MODEL --force") from None

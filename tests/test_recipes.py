@@ -6,16 +6,31 @@ import pytest
 
 from hgedge import backends, records
 from hgedge.builder import BuildOptions
+from hgedge.builder.build import bundle_name
 from hgedge.builder.calibration import CalibrationRecipe
+from hgedge.builder.network import network_of
+from hgedge.builder.options import with_recipe
 from hgedge.quantization.ranges import METHODS, MIN_IMAGES
 
 ROOT = Path(__file__).resolve().parents[1]
+ENGINES = sorted((ROOT / "engines").glob("*.toml"))
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "engines").glob("*.toml")), ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", ENGINES, ids=lambda path: path.stem)
 def test_engines(path):
     recipe = records.from_toml(BuildOptions, path)
-    assert backends.choose(recipe.backend) in backends.BACKENDS
+    options = with_recipe(BuildOptions(str(path)))
+    assert options == recipe and options.engine and options.backend in backends.BACKENDS  # not auto: one target
+    assert path.stem.endswith(f"-{options.precision}")
+    name = bundle_name(options, network_of(options), options.backend)
+    assert name.startswith(f"{recipe.model}-{recipe.precision}-{recipe.backend}")
+    assert with_recipe(BuildOptions(str(path), force=True)).force
+
+
+def test_every_engine_recipe_is_in_the_table():
+    table = (ROOT / "engines" / "README.md").read_text(encoding="utf-8")
+    named = {line.split("`")[1] for line in table.splitlines() if line.startswith("| `")}
+    assert named == {path.stem for path in ENGINES}
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "calibration").glob("*.toml")), ids=lambda path: path.stem)
@@ -25,7 +40,7 @@ def test_calibration(path):
 
 
 def test_there_are_some():
-    assert list((ROOT / "engines").glob("*.toml")) and list((ROOT / "calibration").glob("*.toml"))
+    assert ENGINES and list((ROOT / "calibration").glob("*.toml"))
 
 
 def test_the_default_models_training():

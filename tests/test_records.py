@@ -58,10 +58,15 @@ def test_there_and_back_through_json() -> None:
         ({"name": "Ada", "wheel": {"spoke": 28}}, "here: unknown key 'spoke'; did you mean 'spokes'?"),
         ({"name": 7}, "here: 'name' must be str, but is 7"),
         ({"name": "Ada", "wheel": {"spokes": "many"}}, "here: 'wheel.spokes' must be int, but is 'many'"),
-        ({"name": "Ada", "mass_kg": True}, "here: expected a number, but got True"),
-        ({"name": "Ada", "mass_kg": "9"}, "here: expected a number, but got '9'"),
+        ({"name": "Ada", "mass_kg": True}, "here: 'mass_kg' must be float, but is True"),
+        ({"name": "Ada", "mass_kg": "9"}, "here: 'mass_kg' must be float, but is '9'"),
+        ({"name": "Ada", "mass_kg": 10**400}, "here: int too large to convert to float"),
+        ({"name": "Ada", "wheel": {"spokes": True}}, "here: 'wheel.spokes' must be int, but is True"),
+        ({"name": "Ada", "gears": [1, True]}, "here: 'gears' must be tuple[int, ...], but is [1, True]"),
+        ({"name": "Ada", "gears": "12"}, "here: 'gears' must be tuple[int, ...], but is '12'"),
         ({"name": "Ada", "size": [1, 2, 3]}, "here: 'size' must be"),
-        ({"name": "Ada", "mass_kg": -1}, "mass_kg must be positive, but got -1"),
+        ({"name": "Ada", "manual": 3}, "here: 'manual' must be"),
+        ({"name": "Ada", "mass_kg": -1}, "here: mass_kg must be positive, but got -1"),
     ],
 )
 def test_what_does_not_fit_is_told(mapping: dict[str, object], message: str) -> None:
@@ -83,3 +88,9 @@ def test_a_file_that_is_no_toml(tmp_path: Path, content: bytes | None) -> None:
         path.write_bytes(content)
     with pytest.raises(ConfigError, match=r"bicycle\.toml cannot be read as TOML: "):
         records.from_toml(Bicycle, path)
+
+
+def test_an_empty_toml_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "bicycle.toml").write_text("# nothing but a comment\n")
+    with pytest.raises(ConfigError, match=r"bicycle\.toml is empty; known: .*mass_kg"):
+        records.from_toml(Bicycle, tmp_path / "bicycle.toml")

@@ -80,7 +80,7 @@ def without(key: str) -> str:
         ("[]", "m.json has no format_version"),
         ("{}", "m.json has no format_version"),
         ('{"format_version": 999}', "m.json has format 999, but this hgedge reads up to"),
-        (without("precision"), "m.json: 'precision' is missing; rebuild the bundle with hgedge build --force"),
+        (without("precision"), "m.json: 'precision' is missing; rebuild the bundle with hgedge build MODEL --force"),
         (manifest().to_json().replace('"measured"', '"mesured"'), "did you mean 'measured'?"),
         (manifest().to_json().replace('"rgb"', '"cmyk"'), "color must be one of rgb, bgr, gray, but got 'cmyk'"),
     ],
@@ -97,7 +97,7 @@ def test_what_is_no_manifest(text: str, message: str) -> None:
         ({"hw": (0, 256)}, "hw must be height and width"),
         ({"color": "yuv"}, "color must be one of"),
         ({"color": "gray"}, "gray needs 1 values of mean and std"),
-        ({"std": (1.0, 0.0, 1.0)}, "std must be positive"),
+        ({"std": (1.0, 0.0, 1.0)}, "std above 0"),
         ({"layout": "NHWC"}, "layout must be NCHW"),
     ],
 )

@@ -27,10 +27,14 @@ def choose(name: str) -> str:
 
     Raises:
         ConfigError: No backend has this name.
+        BackendUnavailable: It may be any, but none is installed.
     """
     if name == "auto":
-        log.info("backend auto: openvino, the engine for CPUs")
-        return "openvino"
+        from hgedge.backends.auto import best_here
+
+        best, why = best_here()
+        log.info("backend auto: %s, as %s", best, why)
+        return best
     if name not in BACKENDS:
         raise ConfigError(f"backend must be auto or one of {', '.join(BACKENDS)}, but got {name!r}")
     return name

@@ -6,7 +6,7 @@ A backend is a folder with two modules: `build` makes an engine's files, `sessio
     build.UNSIGNED_AFTER_RELU                                   whether its INT8 graphs are rendered so
     build.version() -> str                                      of the library; BackendUnavailable where it is absent
     build.check(precision, device)                              BackendUnavailable where this machine lacks it
-    build.build(folder, manifest, checkpoint, progress) -> None writes the engine's files beside model.onnx
+    build.build(folder, manifest, checkpoint, progress) -> None writes the engine's files; tells `progress` if it can
     build.device() -> DeviceInfo                                that engines are for; by default this machine's CPU
     build.render(graph, precision) -> graph                     that the engine is built from; by default as it is
     build.why_not_here() -> str                                 where engines are built but cannot run on this machine

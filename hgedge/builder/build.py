@@ -39,9 +39,7 @@ def build(options: BuildOptions, progress: Progress = no_progress) -> BuildRepor
     """
     started = time.monotonic()
     options = with_recipe(options)
-    backend = backends.choose(options.backend)
-    if options.engine:
-        backends.builder(backend).check(options.precision, device.cpu())
+    backend = _backend(options)
     network = network_of(options)
     source = calibration.find(options, network)
     digest = _digest(options, network, backend, source)
@@ -57,9 +55,9 @@ def build(options: BuildOptions, progress: Progress = no_progress) -> BuildRepor
     return _report(target, manifest, seconds)
 
 
-def bundle_name(options: BuildOptions, network: Network, backend: str) -> str:
+def bundle_name(options: BuildOptions, network: Network, backend: str | None) -> str:
     """`<model>-<precision>-<backend>`, then what is not default."""
-    parts = [network.name, options.precision, backend if options.engine else "portable"]
+    parts = [network.name, options.precision, backend or "portable"]
     if options.precision == "int8" and options.placement != "stream":
         parts.append(options.placement)
     parts += network.suffixes
@@ -74,7 +72,7 @@ class Work:
 
     options: BuildOptions
     network: Network
-    backend: str
+    backend: str | None
     digest: str
     folder: Path
     progress: Progress
@@ -87,14 +85,14 @@ class Work:
             golden = self.network.golden()
             (self.folder / "source.onnx").write_bytes(graph.SerializeToString(deterministic=True))
         info, quantised = self.quantise(graph, source)
-        if self.options.engine:
+        if self.backend is not None:
             quantised = backends.rendered(self.backend, quantised, self.options.precision)
         (self.folder / "model.onnx").write_bytes(quantised.SerializeToString(deterministic=True))
         manifest = self.manifest(graph, quantised, info)
-        if self.options.engine:
+        if self.backend is not None:
             with self.step("build"):
                 backends.builder(self.backend).build(self.folder, manifest, self.network.checkpoint, self.progress)
-                manifest, golden = self.measure(manifest, golden)
+                manifest, golden = self.measure(self.backend, manifest, golden)
         golden.save(self.folder / GOLDEN)
         return seal(self.folder, manifest)
 
@@ -111,7 +109,7 @@ class Work:
             key = table_key(self.network.sha256, self.network.input, naming_version(graph))
             table = calibration.ranges_for(source, key, graph, self.network.input, self.progress)
         with self.step("quantize"):
-            unsigned = self.options.engine and backends.builder(self.backend).UNSIGNED_AFTER_RELU
+            unsigned = self.backend is not None and backends.builder(self.backend).UNSIGNED_AFTER_RELU
             quantised = quantize(graph, table, self.options.placement, unsigned)
             save_table(table, self.folder / "calibration.json")
         return CalibrationInfo(table.method, table.images, table.digest, self.options.placement), quantised
@@ -121,8 +119,7 @@ class Work:
         from hgedge.export.statistics import gmacs, num_convs
         from hgedge.quantization.insert_qdq import num_int8_convs
 
-        network = self.network
-        engine = self.options.engine
+        network, backend = self.network, self.backend
         return Manifest(
             hgedge_version=hgedge.__version__,
             measured=False,
@@ -130,8 +127,8 @@ class Work:
                 network.name, network.sha256, network.num_stacks, network.parameters, round(gmacs(graph), 4)
             ),
             precision=self.options.precision,
-            backend=BackendInfo(self.backend, backends.builder(self.backend).version()) if engine else None,
-            device=backends.device_for(self.backend) if engine else None,
+            backend=BackendInfo(backend, backends.builder(backend).version()) if backend else None,
+            device=backends.device_for(backend) if backend else None,
             input=network.input,
             keypoints=network.keypoints,
             decode=network.decode,
@@ -142,13 +139,13 @@ class Work:
             batch=self.options.batch,
         )
 
-    def measure(self, manifest: Manifest, golden: Golden) -> tuple[Manifest, Golden]:
+    def measure(self, backend: str, manifest: Manifest, golden: Golden) -> tuple[Manifest, Golden]:
         """Run the new engine on the golden inputs, if this machine can run it."""
-        reason = backends.why_not_here(self.backend)
+        reason = backends.why_not_here(backend)
         if reason is not None:
             log.warning("the engine is not measured: %s", reason)
             return manifest, golden
-        session = backends.sessions(self.backend).load(self.folder, manifest)
+        session = backends.sessions(backend).load(self.folder, seal(self.folder, manifest))
         try:
             return measure(session, manifest, golden)
         finally:
@@ -165,10 +162,21 @@ class Work:
         self.progress(name, 1, 1)
 
 
+def _backend(options: BuildOptions) -> str | None:
+    """The backend to build for, if it can; None for a portable half."""
+    if not options.engine and options.backend == "auto":
+        return None
+    name = backends.choose(options.backend)
+    if not options.engine:
+        return None
+    backends.builder(name).check(options.precision, device.cpu())
+    return name
+
+
 def _digest(
     options: BuildOptions,
     network: Network,
-    backend: str,
+    backend: str | None,
     source: calibration.CalibrationSet | calibration.CalibrationTable | None,
 ) -> str:
     """sha256 over everything that decides what is built."""
@@ -184,8 +192,8 @@ def _digest(
         "placement": options.placement,
         "calibration": source.digest() if source else None,
         "batch": options.batch,
-        "backend": [backend, backends.builder(backend).version()] if options.engine else None,
-        "device": records.to_mapping(backends.device_for(backend)) if options.engine else None,
+        "backend": [backend, backends.builder(backend).version()] if backend else None,
+        "device": records.to_mapping(backends.device_for(backend)) if backend else None,
     }
     return hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()
 

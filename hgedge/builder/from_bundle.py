@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 
 from hgedge.builder.network import Network
 from hgedge.builder.options import BuildOptions
-from hgedge.bundle import open_bundle
+from hgedge.bundle import file_of, open_bundle
 from hgedge.errors import ConfigError
 from hgedge.runtime.golden import GOLDEN, Golden, load_golden
+from hgedge.spec import Manifest
 
 if TYPE_CHECKING:
     import onnx
@@ -23,23 +24,25 @@ class BundleNetwork(Network):
     """The network of a bundle; its hashes hold."""
 
     bundle: Path
-    has_ranges: bool
+    manifest: Manifest
 
     def graph(self) -> onnx.ModelProto:
         """The bundle's own FP32 graph."""
         import onnx
 
-        return onnx.load(self.bundle / "source.onnx")
+        return onnx.load(file_of(self.bundle, self.manifest, "source.onnx"))
 
     def golden(self) -> Golden:
         """The bundle's own golden inputs."""
-        return load_golden(self.bundle / GOLDEN)
+        return load_golden(file_of(self.bundle, self.manifest, GOLDEN))
 
     def own_ranges(self) -> RangeTable | None:
         """The ranges that the bundle carries."""
         from hgedge.quantization.ranges import load_table
 
-        return load_table(self.bundle / "calibration.json") if self.has_ranges else None
+        if self.manifest.calibration is None:
+            return None
+        return load_table(file_of(self.bundle, self.manifest, "calibration.json"))
 
 
 def network_from_bundle(folder: Path, options: BuildOptions) -> BundleNetwork:
@@ -62,5 +65,5 @@ def network_from_bundle(folder: Path, options: BuildOptions) -> BundleNetwork:
         manifest.model.num_stacks,
         manifest.model.parameters,
         folder,
-        manifest.calibration is not None,
+        manifest,
     )

@@ -19,6 +19,7 @@ from hgedge.pose import KeypointSet
 from hgedge.spec import DecodeSpec, InputSpec
 
 SHOWN = 3  # names in a message
+FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)  # 8-bit ones need scales, which lie elsewhere
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,9 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
     if header is None:
         header = published_header(lineage, config, path)
     elif header.config != config:
-        raise CheckpointError(f"{path} holds the weights of {config}, but its metadata says {header.config}")
+        raise CheckpointError(
+            f"{path} holds the weights of {config}, but its metadata says {header.config}; fetch or write it again"
+        )
     ours = lineage.ours(config)
     net = build(config, {ours[name]: as_float32(name, tensor, path) for name, tensor in tensors.items()})
     return Checkpoint(header.name, net, header.input, header.keypoints, header.decode, weights_digest(net))
@@ -131,7 +134,7 @@ def as_float32(name: str, tensor: Tensor, path: Path) -> Tensor:
     Raises:
         CheckpointError: It does not hold floats, or one that is NaN or Inf.
     """
-    if not tensor.is_floating_point() or tensor.layout != torch.strided:
+    if tensor.dtype not in FLOATS or tensor.layout != torch.strided:
         kind = f"{tensor.dtype}, {tensor.layout}".replace("torch.", "")
         raise CheckpointError(
             f"{path}: {name} must hold floats, but is {kind}; give the checkpoint before quantisation"

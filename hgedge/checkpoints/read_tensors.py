@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 import re
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -64,10 +65,15 @@ def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         with safetensors.safe_open(path, framework="pt", device="cpu") as file:
             return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}
     except Exception as error:  # the library's own type, OSError, and KeyError for dtypes that torch lacks
-        raise CheckpointError(f"{path} is a damaged or cut off safetensors file: {_first_line(error)}") from error
+        raise CheckpointError(
+            f"{path} is a damaged or cut off safetensors file ({_first_line(error)}); fetch it again"
+        ) from error
 
 
 def _read_pytorch(path: Path) -> Any:
+    unpacked = _unpacked_bytes(path)
+    if unpacked > path.stat().st_size:  # PyTorch never compresses
+        raise CheckpointError(f"{path} would unpack to {unpacked} bytes, which PyTorch did not write; fetch it again")
     try:
         with open(path, "rb") as file:  # given a name, torch goes by its suffix
             return torch.load(file, map_location="cpu", weights_only=True)
@@ -85,6 +91,15 @@ def _read_pytorch(path: Path) -> Any:
         raise CheckpointError(
             f"{path} is a damaged or cut off PyTorch checkpoint ({_first_line(error)}); fetch it again"
         ) from error
+
+
+def _unpacked_bytes(path: Path) -> int:
+    """What the entries of a zip archive claim to hold together; 0 for one that cannot be read, as torch.load tells."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return sum(entry.file_size for entry in archive.infolist())
+    except Exception:  # a damaged file makes it raise many kinds
+        return 0
 
 
 def _state_dict(loaded: Any, path: Path) -> dict[str, Tensor]:

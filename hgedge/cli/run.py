@@ -85,19 +85,19 @@ def _run(
 ) -> Summary:
     """Open what the frames go to, and run."""
     from hgedge.runtime.live import run_source
-    from hgedge.sinks import JsonlSink, open_sink
+    from hgedge.sinks import open_jsonl, open_sink
     from hgedge.visualization.draw import draw_poses
 
     with contextlib.ExitStack() as stack:
         if jsonl == "-":
             stack.enter_context(terminal.results())
-        lines = [stack.enter_context(JsonlSink(jsonl))] if jsonl is not None else []
         screen = stack.enter_context(_screen()) if window and frames.info.kind != "images" else None
         pictures: list[PictureSink] = [screen] if screen is not None else []
         if save is not None:
             sink = open_sink(save, frames.info)
             pictures.append(sink)
             stack.enter_context(sink)
+        lines = [stack.enter_context(open_jsonl(jsonl, frames.info, save))] if jsonl is not None else []
         progress = stack.enter_context(terminal.progress())
         if not (lines or pictures or terminal.json):
             log.warning("nothing is kept of this run; --save FILE keeps pictures, --jsonl FILE keeps poses")

@@ -81,6 +81,7 @@ class Terminal:
     def _set_up_logging(self) -> None:
         """Let hgedge speak from INFO on, other libraries only with -v."""
         ours, root = logging.getLogger("hgedge"), logging.getLogger()
+        self._stack.callback(ours.setLevel, ours.level)
         ours.setLevel(logging.DEBUG if self.verbose else logging.WARNING if self.quiet else logging.INFO)
         for logger, handler in (
             (ours, _Handler(self.stderr)),

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from hgedge.backends.base import Session
-from hgedge.errors import ExportError
+from hgedge.bundle import rebuild
+from hgedge.errors import EngineMismatch, ExportError
 from hgedge.runtime.decode import decode
 from hgedge.spec import DecodeSpec, Manifest
 
@@ -44,6 +46,29 @@ def load_golden(path: Path) -> Golden:
     """Read the golden file of a bundle whose hashes hold, without what its engine gave."""
     with np.load(path, allow_pickle=False) as arrays:
         return Golden(arrays["crops"], arrays["fp32_heatmaps"])
+
+
+def check_golden(path: Path, manifest: Manifest) -> None:
+    """Check a manifest against the golden file, whose hash holds: only the manifest itself has none.
+
+    Raises:
+        EngineMismatch: It tells of another input, other keypoints or another stride.
+    """
+    crops, heatmaps = (_shape(path, name) for name in ("crops", "fp32_heatmaps"))
+    hw, stride = manifest.input.hw, manifest.decode.stride
+    told = ((*hw, manifest.input.channels), (len(manifest.keypoints), *(size / stride for size in hw)))
+    if (crops[1:], heatmaps[1:]) != told:
+        raise EngineMismatch(
+            f"{path.parent / 'manifest.json'} tells of crops {told[0]} and heatmaps {told[1]}, but {path.name} holds "
+            f"{crops[1:]} and {heatmaps[1:]}; {rebuild(manifest)}"
+        )
+
+
+def _shape(path: Path, name: str) -> tuple[int, ...]:
+    """Shape of an array in an .npz file, without reading it."""
+    with zipfile.ZipFile(path) as arrays, arrays.open(f"{name}.npy") as array:
+        np.lib.format.read_magic(array)
+        return np.lib.format.read_array_header_1_0(array)[0]
 
 
 def run_one_by_one(session: Session, crops: np.ndarray) -> np.ndarray:

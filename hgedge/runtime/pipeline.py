@@ -12,11 +12,11 @@ import numpy as np
 
 from hgedge import backends, geometry
 from hgedge.backends.base import Session
-from hgedge.bundle import MANIFEST, check_fits, engine_of, open_bundle, read_manifest, rebuild
+from hgedge.bundle import MANIFEST, check_fits, engine_of, file_of, open_bundle, read_manifest, rebuild
 from hgedge.errors import BackendUnavailable, ConfigError, EngineMismatch, HgedgeError
 from hgedge.pose import KeypointSet, Pose
 from hgedge.runtime.decode import decode
-from hgedge.runtime.golden import GOLDEN, load_golden, measure
+from hgedge.runtime.golden import GOLDEN, check_golden, load_golden, measure
 from hgedge.runtime.preprocess import check_frame, crop
 from hgedge.spec import DecodeSpec, InputSpec, Manifest
 from hgedge.staging import resealed
@@ -134,6 +134,7 @@ def load(bundle: str | Path) -> Pipeline:
     folder = Path(bundle)
     manifest = open_bundle(folder)
     backend = check_fits_here(folder, manifest)
+    check_golden(file_of(folder, manifest, GOLDEN), manifest)
     session = backends.sessions(backend).load(folder, manifest)
     if not manifest.measured:
         try:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from hgedge.sinks.pictures import PictureSink
     from hgedge.sinks.video import VideoSink
 
-__all__ = ["JsonlSink", "open_sink"]
+__all__ = ["JsonlSink", "open_jsonl", "open_sink"]
 
 FALLBACK_FPS = 25.0
 
@@ -53,9 +53,31 @@ def open_sink(path: Path | str, source: SourceInfo) -> PictureSink | VideoSink:
     return pictures.PictureSink(path)
 
 
+def open_jsonl(path: str, source: SourceInfo, other: Path | None = None) -> JsonlSink:
+    """Open a file of JSON lines.
+
+    Args:
+        path: Its name; "-" is stdout.
+        source: What the poses are found in.
+        other: What else is written.
+
+    Raises:
+        ConfigError: It is the source itself, or what else is written, or cannot be written to.
+    """
+    if path != "-" and _is_source(Path(path), source):
+        raise ConfigError(f"{path} is the source itself, which would be overwritten; give another name")
+    if other is not None and Path(path).resolve() == other.resolve():
+        raise ConfigError(f"{path} cannot hold both poses and pictures; give two names")
+    return JsonlSink(path)
+
+
 def _is_source(path: Path, source: SourceInfo) -> bool:
-    """Whether writing to the path would replace what is read; a picture keeps its name in a folder."""
+    """Whether writing to the path would replace what is read; pictures keep their names in a folder."""
     if source.path is None or not path.exists():
         return False
+    if source.path.is_dir() and path.is_file():
+        from hgedge.sources.images import looks_like_picture
+
+        return path.resolve().is_relative_to(source.path.resolve()) and looks_like_picture(path)
     into_its_folder = source.kind == "images" and source.path.is_file() and path.samefile(source.path.parent)
     return path.samefile(source.path) or into_its_folder

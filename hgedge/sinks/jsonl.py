@@ -22,12 +22,14 @@ PIXEL_DIGITS, SCORE_DIGITS, MS_DIGITS, SECOND_DIGITS = 2, 4, 3, 6
 class JsonlSink:
     """A file of JSON lines, or stdout for "-"; what was written stays, whatever happens later.
 
+    A file that an error leaves without a line is removed.
+
     Raises:
         ConfigError: The file cannot be written to.
     """
 
     def __init__(self, path: Path | str) -> None:
-        self.path = path
+        self.path, self._lines = path, 0
         if str(path) == "-":
             self._file = sys.stdout
             return
@@ -54,6 +56,7 @@ class JsonlSink:
         try:
             self._file.write(line + "\n")
             self._file.flush()
+            self._lines += 1
         except BrokenPipeError:
             raise
         except OSError as error:
@@ -70,6 +73,8 @@ class JsonlSink:
         except OSError as error:  # what could not be flushed before is tried again
             if kind is None:
                 raise SourceError(f"{self.path} cannot be written: {error.strerror}") from error
+        if kind is not None and not self._lines and Path(self.path).is_file():
+            Path(self.path).unlink()
 
 
 def frame_record(

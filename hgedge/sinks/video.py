@@ -35,6 +35,10 @@ class VideoSink:
             raise ConfigError(f"{self.path} has an extension of no video; known are {' '.join(CODECS)}")
         if not 0 < fps <= 1000:
             raise ConfigError(f"fps of a video must be above 0 and at most 1000, but got {fps}")
+        if frame_wh is not None and min(frame_wh) < SMALLEST_PX:
+            raise ConfigError(
+                f"{path} cannot hold frames of {frame_wh[0]} x {frame_wh[1]} pixels; save into a folder instead"
+            )
         self._partial = partial_file(self.path)
         self._writer: cv2.VideoWriter | None = None
 

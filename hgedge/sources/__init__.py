@@ -24,6 +24,8 @@ def open_source(spec: str | int | Path) -> Source:
         SourceError: There is nothing of that name, or nothing in it that can be read.
         BackendUnavailable: The camera or OpenCV is not here.
     """
+    if spec == "":  # an unset variable of a script; as a path it would be the folder that one is in
+        raise SourceError("the name of the source is empty; give a picture, video, folder, pattern, URL or camera")
     if isinstance(spec, int):
         return open_camera(spec)
     number = re.fullmatch(r"(/dev/video)?([0-9]+)", str(spec))

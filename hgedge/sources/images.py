@@ -8,6 +8,7 @@ import time
 import zlib
 from collections.abc import Generator, Sequence
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
@@ -22,6 +23,7 @@ EXTENSIONS = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm",
 GIF = b"GIF8"  # left to FFmpeg: OpenCV reads only its first picture, and only since 4.11
 PNG = b"\x89PNG\r\n\x1a\n"
 JPEG = b"\xff\xd8\xff"
+TIFF = (b"II*\0", b"MM\0*")
 JPEG_MARKER = re.compile(rb"\xff([^\x00\xff\xd0-\xd7])")  # in coded data FF 00 is a value, FF D0..D7 a restart
 
 
@@ -126,10 +128,38 @@ def read_picture(path: Path) -> np.ndarray:
         with quiet():
             image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
     except cv2.error as error:
+        if "MAX_IMAGE" in error.err:
+            raise SourceError(f"{path} says that it has more pixels than can be read; make it smaller") from error
         raise SourceError(f"{path} cannot be decoded by OpenCV: {error.err}") from error
     if image is None:
         raise SourceError(f"{path} is not a picture or video that OpenCV can read, or is damaged")
+    count = _num_pictures(data)
+    if count > 1:
+        log.warning("%s holds %d pictures, of which only the first is read; make a video of them", path, count)
     return image
+
+
+def _num_pictures(data: bytes) -> int:
+    """How many pictures a file holds: frames of an animated PNG or WebP, pages of a TIFF; 1 for all others."""
+    if data.startswith(PNG):
+        control = data.find(b"acTL", 0, data.find(b"IDAT"))
+        return int.from_bytes(data[control + 4 : control + 8], "big") if control > 0 else 1
+    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
+        return max(1, data.count(b"ANMF"))
+    if data.startswith(TIFF):
+        return _num_pages(data, "little" if data.startswith(b"I") else "big")
+    return 1
+
+
+def _num_pages(data: bytes, order: Literal["little", "big"]) -> int:
+    """Follow the directories of a TIFF, each of which ends with where the next one starts."""
+    seen: set[int] = set()
+    position = int.from_bytes(data[4:8], order)
+    while 0 < position < len(data) and position not in seen:
+        seen.add(position)
+        after = position + 2 + 12 * int.from_bytes(data[position : position + 2], order)
+        position = int.from_bytes(data[after : after + 4], order)
+    return max(1, len(seen))
 
 
 def _damage(data: bytes) -> str:

@@ -1,4 +1,4 @@
-"""OpenCV, or how to install it; and how to keep it from printing.
+"""OpenCV, or how to install it; how to keep it from printing, and from filling the memory.
 
 Modules that need OpenCV import it from here, so that a missing one is told the same way everywhere.
 """
@@ -10,6 +10,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from hgedge.errors import BackendUnavailable
+
+MAX_PIXELS = 1 << 28  # of a picture: above every camera; OpenCV's own limit lets a lying header take 5 GB
+os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", str(MAX_PIXELS))  # read when OpenCV is first imported
 
 try:
     import cv2

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 
 from hgedge.errors import ConfigError
@@ -72,8 +73,24 @@ class TrainingConfig:
     std: tuple[float, float, float] = (0.229, 0.224, 0.225)
 
     def __post_init__(self) -> None:
+        self._check_phases()
         if self.precision not in ("bf16", "fp32"):
             raise ConfigError(f"precision must be bf16 or fp32, but got {self.precision!r}")
+        for name in ("epochs", "batch_size", "learning_rate", "sigma"):
+            if not 0 < getattr(self, name) < math.inf:
+                raise ConfigError(f"{name} must be positive, but got {getattr(self, name)}")
+        for name in ("weight_decay", "warmup", "ema_decay"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ConfigError(f"{name} must lie in 0 to 1, but got {getattr(self, name)}")
+        if self.seed < 0:
+            raise ConfigError(f"seed must not be negative, but got {self.seed}")
+        if not all(map(math.isfinite, self.mean)) or not all(0 < value < math.inf for value in self.std):
+            raise ConfigError(f"mean must be finite and std positive, but they are {self.mean} and {self.std}")
+        low, high = self.augmentation.scale
+        if not 0 < low <= high < math.inf:
+            raise ConfigError(f"scale must be two factors above 0, the smaller first, but is {(low, high)}")
+
+    def _check_phases(self) -> None:
         starts = [phase.start for phase in self.phases]
         if not starts or starts[0] != 0 or starts != sorted(set(starts)):
             raise ConfigError(f"the starts of phases must rise from 0, but are {starts}")
@@ -82,9 +99,8 @@ class TrainingConfig:
                 raise ConfigError(
                     f"input sizes must be multiples of {self.model.input_multiple}, but got {phase.input_size}"
                 )
-        for name in ("epochs", "batch_size", "learning_rate", "sigma"):
-            if getattr(self, name) <= 0:
-                raise ConfigError(f"{name} must be positive, but got {getattr(self, name)}")
+            if not (0 <= phase.peak_weight < math.inf and 0 <= phase.location_weight < math.inf):
+                raise ConfigError(f"weights of a phase must not be negative, but are in {phase}")
 
     def phase(self, progress: float) -> Phase:
         """The phase at a fraction of the run."""

@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 import torch
 
-from hgedge.backends import builder
+from hgedge import device
+from hgedge.backends import builder, device_for
 from hgedge.backends.torch.session import TorchSession
 from hgedge.builder import BuildOptions, build
 from hgedge.checkpoints import load_checkpoint
@@ -42,6 +43,26 @@ def test_a_bundle_gives_the_same(tiny_checkpoint, crops, tmp_path):
     assert report.bundle.name == "tiny-fp32-torch-1stack" and report.agreement == {"mean_px": 0.0, "p99_px": 0.0}
     with load(report.bundle) as pipeline:
         np.testing.assert_allclose(pipeline.session.run(crops), stacks[:, 0], atol=1e-4 * np.ptp(stacks))
+
+
+def test_engines_are_for_the_cpu_where_there_is_no_gpu():
+    if torch.cuda.is_available():
+        pytest.skip("this machine has a CUDA device")
+    assert device_for("torch") == device.cpu()
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize(("precision", "tolerance"), [("fp32", 1e-4), ("bf16", 0.05)])  # of the heatmaps' range
+def test_a_gpu_gives_what_the_cpu_gives(tiny_checkpoint, crops, tmp_path, precision, tolerance):
+    if not torch.cuda.is_available():
+        pytest.skip("needs a CUDA device")
+    assert device_for("torch").features[0].startswith("sm_")
+    checkpoint = load_checkpoint(tiny_checkpoint)
+    expected = TorchSession(checkpoint.net, checkpoint.input, precision).run(crops)
+    report = build(BuildOptions(model=str(tiny_checkpoint), precision=precision, backend="torch", output=tmp_path))
+    with load(report.bundle) as pipeline:
+        assert pipeline.session.device.type == "cuda"
+        np.testing.assert_allclose(pipeline.session.run(crops), expected, atol=tolerance * np.ptp(expected))
 
 
 def test_int8_is_refused(tiny_checkpoint, tmp_path):

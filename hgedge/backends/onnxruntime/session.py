@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import onnxruntime
 
+from hgedge.bundle import file_of
 from hgedge.errors import EngineMismatch
 from hgedge.spec import InputSpec, Manifest
 
@@ -43,4 +44,4 @@ class ONNXRuntimeSession:
 
 def load(folder: Path, manifest: Manifest) -> ONNXRuntimeSession:
     """Load the graph of a bundle whose hashes hold."""
-    return ONNXRuntimeSession(folder / "model.onnx", manifest.input)
+    return ONNXRuntimeSession(file_of(folder, manifest, "model.onnx"), manifest.input)

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import openvino as ov
 
+from hgedge.bundle import file_of
 from hgedge.errors import EngineMismatch
 from hgedge.spec import Manifest
 
@@ -25,7 +26,9 @@ class OpenVINOSession:
         self.requests: dict[int, ov.InferRequest] = {}
         try:
             for size in sorted(set(manifest.batch), reverse=True):
-                model = core.read_model(folder / "engine.xml")
+                model = core.read_model(
+                    file_of(folder, manifest, "engine.xml"), file_of(folder, manifest, "engine.bin")
+                )
                 model.reshape([size, *manifest.input.hw, manifest.input.channels])
                 self.requests[size] = core.compile_model(model, "CPU", properties).create_infer_request()
         except RuntimeError as error:

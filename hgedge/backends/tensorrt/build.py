@@ -60,7 +60,7 @@ def render(graph: onnx.ModelProto, precision: str) -> onnx.ModelProto:
 def build(folder: Path, manifest: Manifest, checkpoint: object = None, progress: Progress = no_progress) -> None:
     """Write `engine.plan` beside `model.onnx`."""
     trt = library(BACKEND)
-    cache = timing_cache_path(trt, gpu().name)
+    cache = timing_cache_path(trt, gpu())
     build_engine(folder / "model.onnx", folder / ENGINE, manifest.batch, trt, progress, cache)
 
 
@@ -109,7 +109,8 @@ def build_engine(
     config = _configured(parsed, batch, trt)
     if timing_cache is not None:
         known = timing_cache.read_bytes() if timing_cache.is_file() else b""
-        config.set_timing_cache(config.create_timing_cache(known), False)
+        if not config.set_timing_cache(config.create_timing_cache(known), False):  # another device's
+            config.set_timing_cache(config.create_timing_cache(b""), False)
     steps = Steps(progress)
     watcher = monitor(trt, steps)  # must outlive the build
     if watcher is not None:
@@ -129,11 +130,11 @@ def build_engine(
         _write(timing_cache, config.get_timing_cache().serialize())
 
 
-def timing_cache_path(trt: ModuleType, device_name: str) -> Path:
+def timing_cache_path(trt: ModuleType, device: DeviceInfo) -> Path:
     """The file of kernel times that were measured by this version of a library on this device."""
     base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    words = re.sub(r"[^\w.-]+", "-", f"{trt.__name__}-{trt.__version__}-{device_name}").strip("-")
-    return base / "hgedge" / f"{words}.timing"
+    words = "-".join([trt.__name__, trt.__version__, device.name, *device.features])
+    return base / "hgedge" / (re.sub(r"[^\w.-]+", "-", words) + ".timing")
 
 
 def _configured(parsed: ParsedNetwork, batch: tuple[int, ...], trt: ModuleType) -> Any:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import ctypes
-import platform
 
+from hgedge.device import cpu
 from hgedge.errors import BackendUnavailable
 from hgedge.spec import DeviceInfo
 
@@ -13,18 +13,21 @@ CAPABILITY_MAJOR, CAPABILITY_MINOR = 75, 76  # CUdevice_attribute
 
 
 def gpu() -> DeviceInfo:
-    """Name and compute capability of GPU 0, as "NVIDIA H200 (sm_90)".
+    """GPU 0, named as the driver names it; its feature is its compute capability, such as "sm_87".
 
     Raises:
         BackendUnavailable: There is no driver or no GPU.
     """
     try:
-        cuda = ctypes.CDLL(DRIVER)
+        return _asked_of(ctypes.CDLL(DRIVER))
     except OSError as error:
         raise BackendUnavailable(
-            f"backend 'tensorrt' builds on the GPU that it is for, but this machine has no NVIDIA driver ({error}); "
+            f"backend 'tensorrt' builds and runs on the engine's own GPU, but this machine has none ({error}); "
             "build there: hgedge build --no-engine makes the portable half to take along"
         ) from error
+
+
+def _asked_of(cuda: ctypes.CDLL) -> DeviceInfo:
     handle, name = ctypes.c_int(), ctypes.create_string_buffer(256)
     capability = [ctypes.c_int(), ctypes.c_int()]
     for status in (
@@ -35,9 +38,6 @@ def gpu() -> DeviceInfo:
         cuda.cuDeviceGetAttribute(ctypes.byref(capability[1]), CAPABILITY_MINOR, handle),
     ):
         if status:
-            raise BackendUnavailable(
-                f"backend 'tensorrt' needs an NVIDIA GPU, but the driver answers with CUDA error {status}; "
-                "look at nvidia-smi"
-            )
+            raise OSError(f"its driver answers with CUDA error {status}; look at nvidia-smi")
     version = "".join(str(part.value) for part in capability)
-    return DeviceInfo(f"{name.value.decode(errors='replace')} (sm_{version})", platform.machine())
+    return DeviceInfo(name.value.decode(errors="replace"), cpu().architecture, (f"sm_{version}",))

@@ -61,7 +61,7 @@ class Steps:
 
 
 def monitor(trt: ModuleType, steps: Steps) -> Any | None:
-    """A progress monitor that tells `steps`; None before TensorRT 8.6, which has none."""
+    """A progress monitor that tells `steps`; None where there is none, as in TensorRT 8."""
     if not hasattr(trt, "IProgressMonitor"):
         return None
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import platform
+import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hgedge.backends.tensorrt.build import ENGINE, build_engine, check_precision, render_for, why_not_here
 from hgedge.backends.tensorrt.library import library
+from hgedge.device import cpu
 from hgedge.progress import Progress, no_progress
 from hgedge.spec import DeviceInfo, Manifest
 
@@ -16,9 +17,12 @@ if TYPE_CHECKING:
 
 __all__ = ["build", "check", "device", "render", "version", "why_not_here"]
 
+log = logging.getLogger(__name__)
+
 BACKEND = "tensorrt-rtx"
 UNSIGNED_AFTER_RELU = False
-DEVICES = "NVIDIA RTX GPU, Ampere or newer"  # sm_86, sm_89 and sm_120 are what the builder aims at unless told
+DEVICES = "NVIDIA RTX GPU, Ampere or newer"
+CAPABILITIES = ("sm_86", "sm_89", "sm_120")  # as documented: the builder that is told none says that it has none
 
 
 def version() -> str:
@@ -30,11 +34,16 @@ def check(precision: str, device: DeviceInfo) -> None:
     """Raise BackendUnavailable where the library is missing, ConfigError for a precision without a graph."""
     check_precision(precision, BACKEND)
     library(BACKEND)
+    if precision == "int8":  # each INT8 convolution writes FP32, which a kernel of its own brings back to INT8
+        log.warning(
+            "TensorRT-RTX is tuned for FP16 and documents no INT8 convolutions, so INT8 may be slower: "
+            "compare with --precision fp16"
+        )
 
 
 def device() -> DeviceInfo:
     """The GPUs that engines are built for."""
-    return DeviceInfo(DEVICES, platform.machine())
+    return DeviceInfo(DEVICES, cpu().architecture, CAPABILITIES)
 
 
 def render(graph: onnx.ModelProto, precision: str) -> onnx.ModelProto:

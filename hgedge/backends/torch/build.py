@@ -8,6 +8,7 @@ import torch
 
 from hgedge.checkpoints import Checkpoint
 from hgedge.checkpoints.save import save_checkpoint
+from hgedge.device import cpu
 from hgedge.errors import ConfigError
 from hgedge.progress import Progress, no_progress
 from hgedge.spec import DeviceInfo, Manifest
@@ -24,6 +25,14 @@ def check(precision: str, device: DeviceInfo) -> None:
     """Raise ConfigError for a precision that eager PyTorch has no engine for."""
     if precision not in ("fp32", "bf16"):
         raise ConfigError(f"backend torch is the baseline, in fp32 or bf16, but got --precision {precision}")
+
+
+def device() -> DeviceInfo:
+    """The first GPU that PyTorch can use, or this machine's CPU."""
+    if not torch.cuda.is_available():
+        return cpu()
+    major, minor = torch.cuda.get_device_capability(0)
+    return DeviceInfo(torch.cuda.get_device_name(0), cpu().architecture, (f"sm_{major}{minor}",))
 
 
 def build(
