@@ -49,7 +49,7 @@ def test_comes_back():
         ({"hgedge": changed("config", "depth", value=10**12)}, r"hw must be multiples of 4 \* 2\^1000000000000"),
         ({"hgedge": changed("config", "num_stacks", value=10**12)}, "holds the weights of .*num_stacks=2, .*says"),
         ({"hgedge": changed("input", "hw", value=[64, 60])}, "hw must be multiples of"),
-        ({"hgedge": changed("input", "std", value=[1.0, 0.0, 1.0])}, "std must be positive"),
+        ({"hgedge": changed("input", "std", value=[1.0, 0.0, 1.0])}, "std above 0"),
         ({"hgedge": changed("input", "mean", value=[float("nan")] * 3)}, "NaN is no number"),
         ({"hgedge": changed("keypoints", "flip_indices", value=[0] * 14)}, "must be a permutation of 14"),
         ({"hgedge": changed("keypoints", "names", value=["a"])}, "permutation of 1 keypoints"),
