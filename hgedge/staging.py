@@ -35,6 +35,7 @@ def staged(target: Path, force: bool) -> Iterator[Path]:
     Raises:
         ConfigError: The name is taken by another bundle, or the parent cannot be written.
     """
+    new = [parent for parent in target.parents if not parent.exists()]
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         staging, lock = _partial_folder(target)
@@ -52,6 +53,9 @@ def staged(target: Path, force: bool) -> Iterator[Path]:
     finally:
         _remove(staging)
         os.close(lock)
+        with suppress(OSError):  # it is not empty, as it should be
+            for parent in new:
+                parent.rmdir()
 
 
 def resealed(folder: Path, manifest: Manifest, changed: dict[str, Callable[[Path], None]]) -> Manifest:

@@ -152,3 +152,10 @@ def test_files_of_a_bundle_are_replaced_in_one_step(bundle):
     with pytest.raises(RuntimeError):
         resealed(bundle, before, {"golden.npz": lambda path: (_ for _ in ()).throw(RuntimeError("cannot"))})
     assert open_bundle(bundle) == after and len(list(bundle.parent.iterdir())) == 2
+
+
+def test_folders_made_for_a_build_that_fails_are_removed(tmp_path):
+    (tmp_path / "kept").mkdir()
+    with pytest.raises(RuntimeError), staged(tmp_path / "kept" / "new" / "engines" / "one", force=False):
+        raise RuntimeError
+    assert [path.name for path in tmp_path.rglob("*")] == ["kept"]
