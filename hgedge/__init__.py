@@ -53,12 +53,13 @@ __all__ = [
 _ELSEWHERE = {"hgedge.pose": ("Frame", "KeypointSet", "Pose"), "hgedge.runtime.pipeline": ("Pipeline", "load")}
 
 
-def build(model: str | None = None, precision: str = "int8", **options: Any) -> BuildReport:
+def build(model: str | None = None, precision: str | None = None, **options: Any) -> BuildReport:
     """Build a bundle; needs `hgedge[export]`, or `hgedge[build]` from a bundle.
 
     Args:
-        model: What to build from: a name, a checkpoint, an ONNX file or a bundle; by default the shipped model.
-        precision: "fp32", "fp16", "bf16" or "int8".
+        model: What to build from: a name, a checkpoint, an ONNX file, a bundle or a recipe; by default the shipped
+            model.
+        precision: "fp32", "fp16", "bf16" or "int8"; by default the recipe's, or "int8".
         options: Further fields of `hgedge.builder.BuildOptions`.
 
     Raises:
@@ -66,8 +67,10 @@ def build(model: str | None = None, precision: str = "int8", **options: Any) -> 
     """
     from hgedge import builder, records
 
-    settings = {"model": model, "precision": precision, **options}
-    return builder.build(records.from_mapping(builder.BuildOptions, settings, "hgedge.build"))
+    given = {"model": model, "precision": precision, **options}
+    asked = {name: value for name, value in given.items() if value is not None}
+    typed = records.from_mapping(builder.BuildOptions, asked, "hgedge.build")
+    return builder.build(builder.options_of({name: getattr(typed, name) for name in asked}))
 
 
 def __getattr__(name: str) -> Any:

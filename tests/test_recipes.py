@@ -1,15 +1,15 @@
 """Every recipe in engines/ and calibration/ is one that the program takes."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from hgedge import backends, records
-from hgedge.builder import BuildOptions
+from hgedge.builder import BuildOptions, options_of
 from hgedge.builder.build import bundle_name
 from hgedge.builder.calibration import CalibrationRecipe
 from hgedge.builder.network import network_of
-from hgedge.builder.options import with_recipe
 from hgedge.quantization.ranges import METHODS, MIN_IMAGES
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -19,12 +19,13 @@ ENGINES = sorted((ROOT / "engines").glob("*.toml"))
 @pytest.mark.parametrize("path", ENGINES, ids=lambda path: path.stem)
 def test_engines(path):
     recipe = records.from_toml(BuildOptions, path)
-    options = with_recipe(BuildOptions(str(path)))
+    options = options_of({"model": str(path)})
     assert options == recipe and options.engine and options.backend in backends.BACKENDS  # not auto: one target
     assert path.stem.endswith(f"-{options.precision}")
     name = bundle_name(options, network_of(options), options.backend)
     assert name.startswith(f"{recipe.model}-{recipe.precision}-{recipe.backend}")
-    assert with_recipe(BuildOptions(str(path), force=True)).force
+    asked = {"precision": "int8", "batch": (1,)}  # though both are what is built by default
+    assert options_of({"model": str(path), **asked}) == replace(recipe, **asked)
 
 
 def test_every_engine_recipe_is_in_the_table():

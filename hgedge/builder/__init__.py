@@ -1,6 +1,6 @@
 """From a model to a bundle."""
 
 from hgedge.builder.build import build
-from hgedge.builder.options import BuildOptions, BuildReport
+from hgedge.builder.options import BuildOptions, BuildReport, options_of
 
-__all__ = ["BuildOptions", "BuildReport", "build"]
+__all__ = ["BuildOptions", "BuildReport", "build", "options_of"]

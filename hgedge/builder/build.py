@@ -16,7 +16,7 @@ import hgedge
 from hgedge import backends, device, records
 from hgedge.builder import calibration
 from hgedge.builder.network import Network, network_of
-from hgedge.builder.options import BuildOptions, BuildReport, with_recipe
+from hgedge.builder.options import BuildOptions, BuildReport
 from hgedge.bundle import MANIFEST, open_bundle, read_manifest, seal
 from hgedge.errors import ConfigError
 from hgedge.progress import Progress, no_progress
@@ -38,7 +38,6 @@ def build(options: BuildOptions, progress: Progress = no_progress) -> BuildRepor
         HgedgeError: An option, the model, the calibration or the machine does not allow it; nothing is left behind.
     """
     started = time.monotonic()
-    options = with_recipe(options)
     backend = _backend(options)
     network = network_of(options)
     source = calibration.find(options, network)

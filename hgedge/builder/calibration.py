@@ -15,7 +15,7 @@ from hgedge import records
 from hgedge.builder.network import Network
 from hgedge.builder.options import BuildOptions
 from hgedge.bundle import file_digest
-from hgedge.datasets import Dataset
+from hgedge.datasets import Dataset, Person
 from hgedge.errors import ConfigError, QuantizationError
 from hgedge.progress import Progress
 from hgedge.quantization.calibrate import collect_ranges
@@ -44,27 +44,34 @@ class CalibrationRecipe:
 
 @dataclass(frozen=True)
 class CalibrationSet:
-    """Pictures to run through the network, each with the box to crop (None: the whole picture).
+    """Pictures to run through the network.
 
     Attributes:
         origin: What error messages call it.
-        files: The pictures.
-        boxes: One a picture.
+        pictures: Files, taken whole, and people of a data set, each in its own crop.
         method: How ranges are drawn from them.
     """
 
     origin: Path
-    files: tuple[Path, ...]
-    boxes: tuple[np.ndarray | None, ...]
+    pictures: tuple[Path | Person, ...]
     method: str = "mean-minmax"
 
     def digest(self) -> str:
         """sha256 over pictures, boxes and method."""
         digest = hashlib.sha256(self.method.encode())
-        for file, box in zip(self.files, self.boxes):
-            digest.update(file_digest(file).encode() if file.is_file() else b"missing")
-            digest.update(b"whole" if box is None else box.tobytes())
+        for picture in self.pictures:
+            digest.update(_content(picture))
+            digest.update(picture.box_xyxy.tobytes() if isinstance(picture, Person) else b"whole")
         return digest.hexdigest()
+
+
+def _content(picture: Path | Person) -> bytes:
+    """A digest of a file, or of the pixels of a picture that lies in a file with others."""
+    if isinstance(picture, Person) and picture.pixels is not None:
+        shape = str(picture.pixels.shape).encode()
+        return hashlib.sha256(shape + np.ascontiguousarray(picture.pixels).tobytes()).hexdigest().encode()
+    file = picture.image if isinstance(picture, Person) else picture
+    return file_digest(file).encode() if file.is_file() else b"missing"
 
 
 @dataclass(frozen=True)
@@ -150,14 +157,14 @@ def from_dataset(root: Path, dataset: Dataset, images: int, method: str = "mean-
             "ask for fewer"
         )
     at_least(images, root)
-    people = [dataset.people[index] for index in spread(len(dataset), images)]
-    return CalibrationSet(root, tuple(p.image for p in people), tuple(p.box_xyxy for p in people), method)
+    return CalibrationSet(root, tuple(dataset.people[index] for index in spread(len(dataset), images)), method)
 
 
 def _from_folder(folder: Path, images: int) -> CalibrationSet:
-    """Pictures of a folder, spread over the sorted names; of a data set, people of its training split."""
-    if any(reader.recognises(folder) for reader in hgedge.datasets.READERS):
-        return from_dataset(folder, hgedge.datasets.open(folder, "train"), images)
+    """Pictures of a folder, spread over the sorted names; of a data set, people of `train`, or where it is whole `all`."""
+    if hgedge.datasets.recognised(folder):
+        split = "train" if "train" in (splits := hgedge.datasets.splits(folder)) or "all" not in splits else "all"
+        return from_dataset(folder, hgedge.datasets.open(folder, split), images)
     from hgedge.sources.images import picture_files
 
     files = picture_files(folder)
@@ -165,7 +172,7 @@ def _from_folder(folder: Path, images: int) -> CalibrationSet:
     if len(files) < images:
         log.warning("%s has %d pictures, fewer than %d: taking all", folder, len(files), images)
     picked = [files[index] for index in spread(len(files), min(len(files), images))]
-    return CalibrationSet(folder, tuple(picked), (None,) * len(picked))
+    return CalibrationSet(folder, tuple(picked))
 
 
 def spread(count: int, chosen: int) -> list[int]:

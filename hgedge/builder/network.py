@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hgedge.builder.options import BuildOptions
+from hgedge.builder.options import ONNX_ONLY, BuildOptions
+from hgedge.errors import ConfigError
 from hgedge.models.zoo import DEFAULT, SIZES, shipped_half
 from hgedge.pose import KeypointSet
 from hgedge.runtime.golden import Golden
@@ -67,12 +68,18 @@ def network_of(options: BuildOptions) -> Network:
 
     Raises:
         CheckpointError: The model is no checkpoint that hgedge knows.
+        ExportError: The model is an ONNX file that cannot be used.
         EngineMismatch: The model is a folder, but no whole bundle.
         ConfigError: An option does not go with the model.
     """
     from hgedge.builder.from_bundle import network_from_bundle
 
     model = options.model or DEFAULT
+    if model.lower().endswith(".onnx") and not Path(model).is_dir():
+        from hgedge.builder.from_onnx import network_from_onnx
+
+        return network_from_onnx(Path(model), options)
+    _refuse_onnx_options(model, options)
     half = shipped_half(model)
     if half is not None and options.num_stacks is None and options.input_hw is None and options.backend != "torch":
         return network_from_bundle(half, options)
@@ -81,3 +88,9 @@ def network_of(options: BuildOptions) -> Network:
     from hgedge.builder.from_checkpoint import network_from_checkpoint
 
     return network_from_checkpoint(options)
+
+
+def _refuse_onnx_options(model: str, options: BuildOptions) -> None:
+    asked = next((name for name in ONNX_ONLY if getattr(options, name) is not None), None)
+    if asked is not None:
+        raise ConfigError(f"--{asked} goes with an ONNX file, but {model} is none, and says it itself; leave it out")

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from hgedge import records
 from hgedge.errors import ConfigError
 from hgedge.spec import PRECISIONS
 
 PLACEMENTS = ("stream", "conv")
+MAX_BATCH = 1024
+ONNX_ONLY = ("keypoints", "mean", "std", "color", "heatmaps")  # what checkpoints and bundles say themselves
 
 
 @dataclass(frozen=True)
@@ -18,7 +22,7 @@ class BuildOptions:
     """What `hgedge build` is asked for; a recipe TOML holds the same fields.
 
     Attributes:
-        model: A zoo name, a checkpoint, a bundle, or a recipe; None is the shipped default.
+        model: A zoo name, a checkpoint, an ONNX file, a bundle, or a recipe; None is the shipped default.
         precision: "fp32", "fp16", "bf16" or "int8".
         backend: A backend's name, or "auto".
         calibration: A range table (JSON), a recipe (TOML), or a folder of pictures.
@@ -27,6 +31,11 @@ class BuildOptions:
         placement: Which tensors are quantised: "stream" or "conv".
         num_stacks: Keep this many stacks; all by default.
         input_hw: Height and width of the input, where not the model's own.
+        keypoints: Of an ONNX file: a known set's name, or a TOML file with a set; none: as many as there are, numbered.
+        mean: Of an ONNX file: one, or one a channel, after division by 255; 0 by default.
+        std: Of an ONNX file: likewise; 1 by default.
+        color: Of an ONNX file: "rgb", "bgr" or "gray"; by default rgb, or gray where there is one channel.
+        heatmaps: Of an ONNX file: the output that gives them; found by its shape by default.
         batch: Batch sizes that the engine is prepared for.
         engine: False makes the portable half alone.
         output: The folder that the bundle is put into.
@@ -42,6 +51,11 @@ class BuildOptions:
     placement: str = "stream"
     num_stacks: int | None = None
     input_hw: tuple[int, int] | None = None
+    keypoints: str | None = None
+    mean: tuple[float, ...] | None = None
+    std: tuple[float, ...] | None = None
+    color: str | None = None
+    heatmaps: str | None = None
     batch: tuple[int, ...] = (1,)
     engine: bool = True
     output: Path = Path("engines")
@@ -54,8 +68,12 @@ class BuildOptions:
             raise ConfigError(f"placement must be one of {', '.join(PLACEMENTS)}, but got {self.placement!r}")
         if self.num_stacks is not None and self.num_stacks < 1:
             raise ConfigError(f"num_stacks must be at least 1, but got {self.num_stacks}")
-        if not self.batch or min(self.batch) < 1:
-            raise ConfigError(f"batch must be positive sizes such as 1,2,4, but got {self.batch}")
+        if not self.batch or not all(1 <= size <= MAX_BATCH for size in self.batch):
+            raise ConfigError(f"batch must be sizes from 1 to {MAX_BATCH} such as 1,2,4, but got {self.batch}")
+        if self.calibration_images < 1:
+            raise ConfigError(f"calibration_images must be at least 1, but got {self.calibration_images}")
+        if self.model == "":
+            raise ConfigError("model must be a name, file or folder, but is empty; leave it out for the default")
         if self.input_hw is not None and (len(self.input_hw) != 2 or min(self.input_hw) < 1):
             raise ConfigError(f"input must be HEIGHTxWIDTH in pixels, but got {self.input_hw}")
 
@@ -87,21 +105,19 @@ class BuildReport:
     reused: bool = False
 
 
-def with_recipe(options: BuildOptions) -> BuildOptions:
-    """Where the model is a recipe TOML: its fields, under those that were asked for explicitly.
+def options_of(asked: Mapping[str, Any]) -> BuildOptions:
+    """The options of a build: what was asked for, over a recipe's where the model is one, over the defaults.
+
+    Args:
+        asked: Fields of `BuildOptions`, in their types.
 
     Raises:
-        ConfigError: The recipe cannot be read, or names another recipe.
+        ConfigError: A value is wrong, or the recipe cannot be read or names another recipe.
     """
+    options = BuildOptions(**asked)
     if options.model is None or not options.model.endswith(".toml"):
         return options
     recipe = records.from_toml(BuildOptions, Path(options.model))
     if recipe.model is not None and recipe.model.endswith(".toml"):
         raise ConfigError(f"{options.model} names another recipe as its model: {recipe.model}")
-    default = BuildOptions()
-    asked = {
-        field.name: getattr(options, field.name)
-        for field in dataclasses.fields(BuildOptions)
-        if field.name != "model" and getattr(options, field.name) != getattr(default, field.name)
-    }
-    return dataclasses.replace(recipe, **asked)
+    return dataclasses.replace(recipe, **{name: value for name, value in asked.items() if name != "model"})

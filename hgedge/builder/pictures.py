@@ -9,6 +9,7 @@ import numpy as np
 
 from hgedge import geometry
 from hgedge.builder.calibration import CalibrationSet, at_least
+from hgedge.datasets import Person
 from hgedge.errors import QuantizationError, SourceError
 from hgedge.progress import Progress
 from hgedge.runtime.preprocess import crop, normalise
@@ -29,24 +30,25 @@ class Pictures:
 
     def __iter__(self) -> Iterator[np.ndarray]:
         out = np.empty((*self.spec.hw, self.spec.channels), np.uint8)
-        for file, box in zip(self.chosen.files, self.chosen.boxes):
+        for chosen in self.chosen.pictures:
             try:
-                picture = read_picture(file)
+                picture = chosen.read() if isinstance(chosen, Person) else read_picture(chosen)
             except SourceError as error:
                 log.warning("calibration skips a picture: %s", error)
                 self.unreadable += 1
                 continue
-            box = geometry.whole_frame_box(picture.shape[:2]) if box is None else box
+            whole = geometry.whole_frame_box(picture.shape[:2])
+            box = chosen.box_xyxy if isinstance(chosen, Person) else whole
             crop(picture, geometry.frame_from_input(box, self.spec.hw), out)
             self.used += 1
-            self.progress("calibrate", self.used, len(self.chosen.files))
+            self.progress("calibrate", self.used, len(self.chosen.pictures))
             yield normalise(out[None], self.spec)[0]
 
     def check_enough(self) -> None:
         """Raise QuantizationError where too few pictures could be read."""
-        if self.unreadable > MAX_UNREADABLE * len(self.chosen.files):
+        if self.unreadable > MAX_UNREADABLE * len(self.chosen.pictures):
             raise QuantizationError(
-                f"{self.unreadable} of {len(self.chosen.files)} calibration pictures of {self.chosen.origin} "
+                f"{self.unreadable} of {len(self.chosen.pictures)} calibration pictures of {self.chosen.origin} "
                 "cannot be read; remove or replace them"
             )
         at_least(self.used, self.chosen.origin)

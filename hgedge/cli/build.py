@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import shlex
-from pathlib import Path
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.table import Table
@@ -21,40 +21,37 @@ if TYPE_CHECKING:
 def build(
     terminal: Terminal,
     model: options.Model = None,
-    precision: options.Precision = "int8",
-    backend: options.Backend = "auto",
+    precision: options.Precision = None,
+    backend: options.Backend = None,
     calibration: options.Calibration = None,
-    calibration_images: options.CalibrationImages = 128,
+    calibration_images: options.CalibrationImages = None,
     data: options.CalibrationData = None,
-    placement: options.Placement = "stream",
+    placement: options.Placement = None,
     num_stacks: options.NumStacks = None,
     input_size: options.InputSize = None,
-    batch: options.Batch = "1",
-    engine: options.WithEngine = True,
-    output: options.BundleFolder = Path("engines"),
-    force: options.Force = False,
+    keypoints: options.Keypoints = None,
+    mean: options.Mean = None,
+    std: options.Std = None,
+    color: options.Color = None,
+    heatmaps: options.Heatmaps = None,
+    batch: options.Batch = None,
+    engine: options.WithEngine = None,
+    output: options.BundleFolder = None,
+    force: options.Force = None,
 ) -> None:
     """Build an engine: a model becomes one bundle."""
-    from hgedge.builder import BuildOptions
+    given: dict[str, Any] = locals()
+    asked = {name: value for name, value in given.items() if name != "terminal" and value is not None}
     from hgedge.builder import build as build_bundle
+    from hgedge.builder import options_of
 
-    asked = BuildOptions(
-        model=model,
-        precision=precision,
-        backend=backend,
-        calibration=calibration,
-        calibration_images=calibration_images,
-        data=data,
-        placement=placement,
-        num_stacks=num_stacks,
-        input_hw=None if input_size is None else _size(input_size),
-        batch=options.integers(batch, ",", "--batch", "sizes with commas between, such as 1,2,4"),
-        engine=engine,
-        output=output,
-        force=force,
-    )
+    for name, read in READERS.items():
+        if name in asked:
+            asked[name] = read(asked[name])
+    if "input_size" in asked:  # the others are called as their fields
+        asked["input_hw"] = asked.pop("input_size")
     with terminal.progress() as progress:
-        report = build_bundle(asked, progress)
+        report = build_bundle(options_of(asked), progress)
     terminal.result(records.to_mapping(report), lambda console: show(console, report))
 
 
@@ -64,6 +61,14 @@ def _size(text: str) -> tuple[int, int]:
     if len(numbers) != 2:
         raise ConfigError(f"--input must be {expected}, but got {text!r}")
     return numbers[0], numbers[1]
+
+
+READERS: dict[str, Callable[[str], Any]] = {
+    "input_size": _size,
+    "batch": lambda text: options.integers(text, ",", "--batch", "sizes with commas between, such as 1,2,4"),
+    "mean": lambda text: options.fractions(text, "--mean"),
+    "std": lambda text: options.fractions(text, "--std"),
+}  # of what is given as text
 
 
 def show(console: Console, report: BuildReport) -> None:

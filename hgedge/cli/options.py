@@ -11,39 +11,87 @@ from hgedge.errors import ConfigError
 
 Model = Annotated[
     str | None,
-    typer.Argument(metavar="MODEL", help="A model's name, a checkpoint, a bundle or a recipe (TOML); none: default."),
+    typer.Argument(
+        metavar="MODEL", help="A model's name, a checkpoint, ONNX, a bundle or a recipe (TOML); none: default."
+    ),
 ]
 Checkpoint = Annotated[
     str | None, typer.Argument(metavar="MODEL", help="A checkpoint or a model's name; none: default.")
 ]
-Target = Annotated[str, typer.Argument(metavar="BUNDLE_OR_MODEL", help="A bundle, a checkpoint or a model's name.")]
 Bundle = Annotated[Path, typer.Argument(metavar="BUNDLE", help="A bundle's folder.")]
 Config = Annotated[Path, typer.Argument(metavar="CONFIG.toml", help="What to train, on what, and how.")]
 
-Precision = Annotated[str, typer.Option(metavar="{fp32,fp16,bf16,int8}", help="Of the engine.")]
+Precision = Annotated[str | None, typer.Option(metavar="{fp32,fp16,bf16,int8}", help="Of the engine; int8 by default.")]
 Backend = Annotated[
-    str, typer.Option(metavar="{auto,openvino,onnxruntime,torch,tensorrt,tensorrt-rtx}", help="What runs the engine.")
+    str | None,
+    typer.Option(
+        metavar="{auto,openvino,onnxruntime,torch,tensorrt,tensorrt-rtx}", help="What runs the engine; auto by default."
+    ),
 ]
 Calibration = Annotated[
     Path | None, typer.Option(metavar="DIR,TOML,TABLE", help="Pictures, a recipe, or a table of INT8 ranges.")
 ]
-CalibrationImages = Annotated[int, typer.Option(metavar="N", min=1, help="Pictures to take from a folder.")]
+CalibrationImages = Annotated[
+    int | None, typer.Option(metavar="N", min=1, help="Pictures to take from a folder; 128 by default.")
+]
 CalibrationData = Annotated[Path | None, typer.Option(metavar="DIR", help="Data set that a calibration recipe names.")]
-Placement = Annotated[str, typer.Option(metavar="{stream,conv}", help="Which tensors are quantised.")]
+Placement = Annotated[
+    str | None, typer.Option(metavar="{stream,conv}", help="Which tensors are quantised; stream by default.")
+]
 NumStacks = Annotated[int | None, typer.Option(metavar="N", min=1, help="Keep this many stacks; all by default.")]
 InputSize = Annotated[
     str | None, typer.Option("--input", metavar="HxW", help="Input size; the model's own by default.")
 ]
-Batch = Annotated[str, typer.Option(metavar="1,2,4,8", help="Batch sizes to prepare the engine for.")]
-WithEngine = Annotated[bool, typer.Option("--engine/--no-engine", help="Build the engine, or the portable half alone.")]
-BundleFolder = Annotated[Path, typer.Option(metavar="DIR", help="Folder to put the bundle into.")]
-Force = Annotated[bool, typer.Option("--force", help="Replace a bundle of the same name.")]
+Keypoints = Annotated[
+    str | None, typer.Option(metavar="NAME,TOML", help="Of an ONNX file: its keypoint set; numbered by default.")
+]
+Mean = Annotated[
+    str | None, typer.Option(metavar="M[,M,M]", help="Of an ONNX file: it takes (pixel / 255 - mean) / std; else 0.")
+]
+Std = Annotated[
+    str | None,
+    typer.Option(metavar="S[,S,S]", help="Of an ONNX file, as --mean; else 1. 0.00392157 where it takes 0 to 255."),
+]
+Color = Annotated[
+    str | None, typer.Option(metavar="{rgb,bgr,gray}", help="Of an ONNX file: order of its input's channels; else rgb.")
+]
+Heatmaps = Annotated[
+    str | None, typer.Option(metavar="OUTPUT", help="Of an ONNX file: which output; found by its shape by default.")
+]
+Batch = Annotated[
+    str | None, typer.Option(metavar="1,2,4,8", help="Batch sizes to prepare the engine for; 1 by default.")
+]
+WithEngine = Annotated[
+    bool | None,
+    typer.Option("--engine/--no-engine", help="Build the engine (default), or the portable half alone."),
+]
+BundleFolder = Annotated[
+    Path | None, typer.Option(metavar="DIR", help="Folder to put the bundle into; engines by default.")
+]
+Force = Annotated[bool | None, typer.Option("--force", help="Replace a bundle of the same name.")]
 
 Data = Annotated[Path, typer.Option(metavar="DIR", help="Folder of a labelled data set.")]
-Split = Annotated[str, typer.Option(metavar="NAME", help="One of its splits.")]
+Split = Annotated[str | None, typer.Option(metavar="NAME", help="One of its splits; val, test or all by default.")]
 LimitPeople = Annotated[
     int | None, typer.Option(metavar="N", min=1, help="Score only this many people, spread over the split.")
 ]
+Target = Annotated[
+    str | None, typer.Argument(metavar="BUNDLE_OR_MODEL", help="A bundle, a checkpoint or a model's name.")
+]
+PredictionsFile = Annotated[
+    Path | None,
+    typer.Option("--predictions", metavar="FILE", help="Score predictions in .npz, .h5, .mat or .json, not a model."),
+]
+Against = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE", help="Predictions of the same people, to tell how sure the difference is."),
+]
+FlipTest = Annotated[bool, typer.Option("--flip-test", help="Predict on mirror images too, and take the mean.")]
+AverageStacks = Annotated[
+    bool, typer.Option("--average-stacks", help="Of a checkpoint: the mean of all stacks' maps, not the last.")
+]
+Plot = Annotated[Path | None, typer.Option(metavar="FILE.png", help="Draw curves and joints: .png, .svg or .pdf.")]
+SavePredictions = Annotated[Path | None, typer.Option(metavar="FILE.npz", help="Keep keypoints, labels and names.")]
 
 Camera = Annotated[int | None, typer.Option(metavar="N", help="A camera, by number.")]
 SourceName = Annotated[
@@ -78,3 +126,15 @@ def integers(text: str, separator: str, option: str, expected: str) -> tuple[int
         return tuple(int(part) for part in text.lower().split(separator))
     except ValueError:
         raise ConfigError(f"{option} must be {expected}, but got {text!r}") from None
+
+
+def fractions(text: str, option: str) -> tuple[float, ...]:
+    """Numbers out of an option's text.
+
+    Raises:
+        ConfigError: It holds something else.
+    """
+    try:
+        return tuple(float(part) for part in text.split(","))
+    except ValueError:
+        raise ConfigError(f"{option} must be numbers with commas between, but got {text!r}") from None

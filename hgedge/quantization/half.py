@@ -3,8 +3,9 @@
     image (FP32) -> Cast -> everything in FP16, or INT8 between Q and DQ -> Cast -> heatmaps (FP32)
 
 Only the `scales` of a Resize stay FP32, as ONNX asks for. A float graph needs opset 17. Scales in FP16 need opset 19;
-what the hourglass is made of means the same there as in opset 13: Q/DQ gained FP8 and its `saturate`, Resize gained
-`antialias`, `axes` and `keep_aspect_ratio_policy` and a repaired `half_pixel_symmetric`, the rest gained types.
+the operators that are known here mean the same there as in opset 13: Q/DQ gained FP8 and its `saturate`, Resize gained
+`antialias`, `axes` and `keep_aspect_ratio_policy` and a repaired `half_pixel_symmetric`, Pad `axes` and `wrap`,
+AveragePool `dilations`, Reshape `allowzero`, the rest types. Bounds (of Clip, what Pad fills in) end at FP16's range.
 A strongly typed builder computes what is not INT8 in the type that is written here.
 
 Source: the ONNX operator changelog; TensorRT's documentation of strongly typed networks.
@@ -22,7 +23,11 @@ from hgedge.errors import QuantizationError
 
 KNOWN_OPS = frozenset(
     {"Add", "BatchNormalization", "Conv", "DequantizeLinear", "MaxPool", "QuantizeLinear", "Relu", "Resize"}
+    | {"AveragePool", "Clip", "Concat", "ConvTranspose", "DepthToSpace", "Div", "Flatten", "Gemm", "GlobalAveragePool"}
+    | {"HardSigmoid", "HardSwish", "Identity", "LeakyRelu", "MatMul", "Mul", "PRelu", "Pad", "Reshape", "Sigmoid"}
+    | {"Slice", "Sub", "Tanh", "Transpose"}
 )
+KNOWN_SINCE_18 = frozenset({"ReduceMean", "Split"})  # they meant another thing before
 FLOAT_OPSET, SCALED_OPSET = 17, 19
 OPSETS = range(13, SCALED_OPSET + 1)  # in these KNOWN_OPS mean the same
 SCALED_IR_VERSION = 9  # of opset 19
@@ -35,8 +40,7 @@ def to_half(model: onnx.ModelProto) -> onnx.ModelProto:
     """An FP16 copy of an FP32 graph, with or without Q/DQ pairs.
 
     Args:
-        model: Graph of Conv, BatchNormalization, Relu, MaxPool, Add, Resize and Q/DQ, with one input and one output;
-            its parameters are FP32 initializers.
+        model: Graph of `KNOWN_OPS` with one input and one output; its parameters are FP32 initializers.
 
     Raises:
         QuantizationError: A weight is beyond FP16's range, or the graph is not of this kind.
@@ -56,10 +60,11 @@ def to_half(model: onnx.ModelProto) -> onnx.ModelProto:
 
 def _check(model: onnx.ModelProto) -> None:
     graph = model.graph
-    unknown = sorted({node.op_type for node in graph.node} - KNOWN_OPS)
+    known = KNOWN_OPS if _opset(model).version < 18 else KNOWN_OPS | KNOWN_SINCE_18
+    unknown = sorted({node.op_type for node in graph.node} - known)
     if unknown:
         raise QuantizationError(
-            f"FP16 is known to work for {', '.join(sorted(KNOWN_OPS))}, but the graph has {', '.join(unknown)}; "
+            f"FP16 is known to work for {', '.join(sorted(known))}, but the graph has {', '.join(unknown)}; "
             "give the FP32 graph that hgedge export writes"
         )
     if _opset(model).version not in OPSETS:
@@ -87,11 +92,15 @@ def _halve_constants(graph: onnx.GraphProto) -> None:
     constants = {item.name: item for item in graph.initializer}
     kept = {name for node in graph.node if node.op_type == "Resize" for name in node.input[1:]}
     scales = {node.input[1]: node for node in graph.node if node.op_type in ("QuantizeLinear", "DequantizeLinear")}
-    stored = {node.input[1]: node for node in graph.node if node.input[0] in constants}  # weights in INT8
+    bounds = {name for node in graph.node if node.op_type in ("Clip", "Pad") for name in node.input[1:]}
+    stored = {  # weights in INT8
+        node.input[1]: node for node in graph.node if node.op_type == "DequantizeLinear" and node.input[0] in constants
+    }
     for name, item in constants.items():
         if item.data_type != TensorProto.FLOAT or name in kept:
             continue
         values = numpy_helper.to_array(item)
+        values = values.clip(-MAX_HALF, MAX_HALF) if name in bounds else values
         half = _scale(name, values) if name in scales else _half(name, values)
         if name in stored:
             _restore(constants[stored[name].input[0]], values, half)
@@ -133,7 +142,9 @@ def _cast_ends(graph: onnx.GraphProto) -> None:
             "Cast", [image.name], [_in_half(image.name)], name=_in_half(image.name), to=TensorProto.FLOAT16
         ),
         *graph.node,
-        helper.make_node("Cast", [_in_half(heatmaps.name)], [heatmaps.name], name=heatmaps.name, to=TensorProto.FLOAT),
+        helper.make_node(
+            "Cast", [_in_half(heatmaps.name)], [heatmaps.name], name=f"{heatmaps.name}.float", to=TensorProto.FLOAT
+        ),
     ]
     del graph.node[:]
     graph.node.extend(nodes)

@@ -19,11 +19,12 @@ import onnx
 from onnx import NodeProto, TensorProto, helper, numpy_helper
 
 from hgedge.errors import QuantizationError
-from hgedge.quantization.placement import COPYING_OPS, head_index, quantized_reads
+from hgedge.quantization.placement import head_indices, quantized_reads
 from hgedge.quantization.ranges import Range, RangeTable, needed
 
 INT8_MAX, UINT8_MAX = 127, 255
 UNUSED_SCALE = 1 / INT8_MAX  # where all that was seen is 0: as if the range were [-1, 1]
+KEEPING_OPS = ("AveragePool", "GlobalAveragePool", "MaxPool", "Resize", "Transpose")  # nothing below 0 from above 0
 MIN_OPSET = 13  # the first with a scale a channel
 
 
@@ -52,9 +53,9 @@ def quantize(
     nodes = [_copied(node) for node in model.graph.node]
     weights = {item.name: item for item in model.graph.initializer}
     constants: list[TensorProto] = []
-    heads = (nodes[head_index(model)],)
+    head = head_indices(model)
     stored = _quantize_weights(
-        [node for node in nodes if node.op_type == "Conv" and node not in heads], weights, constants
+        [node for index, node in enumerate(nodes) if node.op_type == "Conv" and index not in head], weights, constants
     )
     positive = after_relu(model) if unsigned else frozenset()
     pairs = {name: _pair(name, limits[name], name in positive, constants) for name in reads}
@@ -91,10 +92,15 @@ def activation_scale(low: float, high: float, unsigned: bool = False) -> np.ndar
 
 
 def after_relu(model: onnx.ModelProto) -> frozenset[str]:
-    """Names of the tensors that a ReLU made, or that only copy values from one: never below 0, whatever the input."""
+    """Names of the tensors that a ReLU or its like made, or that are copied or averaged from such: never below 0."""
+    constants = {item.name: item for item in model.graph.initializer}
     names: set[str] = set()
     for node in model.graph.node:  # in topological order
-        if node.op_type == "Relu" or (node.op_type in COPYING_OPS and node.input[0] in names):
+        bound = constants.get(node.input[1]) if node.op_type == "Clip" and len(node.input) > 1 else None
+        clipped = bound is not None and bool(numpy_helper.to_array(bound).min() >= 0)
+        cubic = any(item.name == "mode" and item.s == b"cubic" for item in node.attribute)
+        kept = node.op_type in KEEPING_OPS and node.input[0] in names and not cubic
+        if node.op_type in ("Relu", "Sigmoid") or clipped or kept:
             names.update(node.output)
     return frozenset(names)
 

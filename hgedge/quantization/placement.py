@@ -4,8 +4,10 @@
 BatchNormalization, pooling and upsampling read INT8 too: the output of each Add, the input of each Resize, and the
 skip operand of each Add, which is what lets an engine fuse a convolution with the Add behind it. The convolution
 operand of an Add stays float. Where both operands come from convolutions, the skip is the one nearer to the input.
-MaxPool and nearest Resize only copy values: what they make from an INT8 tensor is INT8 already and gets no pair of
-its own, unless a convolution reads it. The head, the convolution that makes `heatmaps`, always stays float.
+An Add of a constant is no part of the stream. MaxPool and nearest Resize only copy values: what they make from an INT8
+tensor is INT8 already and gets no pair of its own, unless a convolution reads it. The head always stays float: the
+convolution that makes `heatmaps`, or those whose sum they are, with what lies between (a ReLU, a BatchNormalization,
+a Transpose, a Resize).
 
 Source: the placement of NVIDIA modelopt, which `stream` follows; TensorRT's documentation of explicit quantisation.
 """
@@ -23,7 +25,11 @@ HEATMAPS = "heatmaps"
 QUANTIZING_OPS = frozenset(
     {"QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear", "QLinearConv", "ConvInteger", "FakeQuantize"}
 )
-COPYING_OPS = ("MaxPool", "Resize")
+CONVOLUTIONS = ("Conv", "ConvTranspose")
+BEHIND_HEAD = frozenset(
+    {"Add", "BatchNormalization", "Cast", "Clip", "DepthToSpace", "Identity", "LeakyRelu", "Mul", "PRelu", "Relu"}
+    | {"Reshape", "Resize", "Sigmoid", "Sub", "Tanh", "Transpose"}
+)
 
 Read = tuple[int, int]  # index of a node in the graph, index among its inputs
 
@@ -82,19 +88,34 @@ def quantized_reads(model: onnx.ModelProto, placement: str) -> dict[str, list[Re
     return reads
 
 
-def head_index(model: onnx.ModelProto) -> int:
-    """Index of the convolution that makes `heatmaps`.
+def head_indices(model: onnx.ModelProto) -> frozenset[int]:
+    """Indices of the nodes from which on everything goes straight into `heatmaps`: convolutions, and what follows.
 
     Raises:
-        QuantizationError: There is none.
+        QuantizationError: No convolution is among them.
     """
-    for index, node in enumerate(model.graph.node):
-        if HEATMAPS in node.output and node.op_type == "Conv":
-            return index
-    raise QuantizationError(
-        f"quantisation needs a graph whose output {HEATMAPS!r} is made by a Conv, but this one's outputs are "
-        f"{', '.join(output.name for output in model.graph.output)}; export it with: hgedge export"
-    )
+    nodes = model.graph.node
+    makers = {name: index for index, node in enumerate(nodes) for name in node.output}
+    found: set[int] = set()
+    waiting = [HEATMAPS]
+    while waiting:
+        index = makers.get(waiting.pop())
+        if index is not None and index not in found and nodes[index].op_type in (*BEHIND_HEAD, *CONVOLUTIONS):
+            found.add(index)
+            waiting += nodes[index].input if nodes[index].op_type in BEHIND_HEAD else ()
+    if not any(nodes[index].op_type in CONVOLUTIONS for index in found):
+        raise QuantizationError(
+            f"quantisation needs a graph whose output {HEATMAPS!r} is made by a Conv, but this one's outputs are "
+            f"{', '.join(output.name for output in model.graph.output)}, and no Conv leads straight there; "
+            "build with --precision fp32"
+        )
+    return frozenset(found)
+
+
+def copies(node: onnx.NodeProto) -> bool:
+    """Whether a node's output holds only values of its input."""
+    mode = next((item.s for item in node.attribute if item.name == "mode"), b"nearest")
+    return node.op_type == "MaxPool" or (node.op_type == "Resize" and mode == b"nearest")
 
 
 class _Graph:
@@ -103,10 +124,12 @@ class _Graph:
     def __init__(self, model: onnx.ModelProto, placement: Placement) -> None:
         _check_float(model)
         self.placement = placement
-        self.head = head_index(model)
+        self.head = head_indices(model)
         self.nodes = list(model.graph.node)
-        self.maker = {name: node.op_type for node in self.nodes for name in node.output}
+        self.maker = {name: node for node in self.nodes for name in node.output}
         constants = {initializer.name for initializer in model.graph.initializer}
+        typed = (*model.graph.input, *model.graph.value_info)
+        self.others = {item.name for item in typed if item.type.tensor_type.elem_type != onnx.TensorProto.FLOAT}
         self.depth = {item.name: 0 for item in model.graph.input if item.name not in constants}
         for node in self.nodes:  # in topological order
             level = 1 + max((self.depth.get(name, 0) for name in node.input), default=0)
@@ -120,25 +143,28 @@ class _Graph:
     def wants_int8(self, tensor: str, index: int, position: int) -> bool:
         """Whether this read is a reason to quantise the tensor."""
         operation, maker = self.nodes[index].op_type, self.maker.get(tensor)
-        if index == self.head or (position > 0 and operation != "Add"):
+        if index in self.head or tensor in self.others or (position > 0 and operation != "Add"):
             return False
         if operation == "Conv" or self.placement is Placement.CONV:
             return bool(operation == "Conv")
         if operation == "Add":
-            return tensor in self._skips(self.nodes[index]) and maker not in COPYING_OPS
-        return operation == "Resize" or (operation in ("BatchNormalization", "MaxPool") and maker == "Add")
+            return tensor in self._skips(self.nodes[index]) and not (maker is not None and copies(maker))
+        added = maker is not None and maker.op_type == "Add"
+        return operation == "Resize" or (operation in ("BatchNormalization", "MaxPool") and added)
 
     def takes_int8(self, tensor: str, index: int, position: int) -> bool:
         """Whether this read takes the tensor as INT8, once something has it quantised."""
         node = self.nodes[index]
-        if index == self.head or (self.placement is Placement.CONV and (node.op_type != "Conv" or position > 0)):
+        if index in self.head or (self.placement is Placement.CONV and (node.op_type != "Conv" or position > 0)):
             return False
         return node.op_type != "Add" or tensor in self._skips(node)
 
     def _skips(self, add: onnx.NodeProto) -> list[str]:
         """The operands of an Add that are not the convolution it is fused with."""
         operands = sorted(add.input, key=lambda name: self.depth.get(name, 0))
-        convolutions = [name for name in operands if self.maker.get(name) == "Conv"]
+        if any(name not in self.depth for name in operands):
+            return []
+        convolutions = [name for name in operands if name in self.maker and self.maker[name].op_type == "Conv"]
         return [name for name in operands if name not in convolutions[-1:]]
 
 

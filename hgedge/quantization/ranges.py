@@ -150,11 +150,11 @@ def load_table(path: Path) -> RangeTable:
         QuantizationError: The file cannot be read, or its first wrong thing.
     """
     try:
-        mapping = json.loads(path.read_text(encoding="utf-8"))
+        mapping = json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=_without_duplicates)
     except OSError as error:
         raise QuantizationError(f"cannot read the range table {path}: {error.strerror}; {RECALIBRATE}") from error
     except (ValueError, RecursionError) as error:
-        raise QuantizationError(f"{path} is no range table: not JSON ({error}); {RECALIBRATE}") from error
+        raise QuantizationError(f"{path} is no range table in JSON ({error}); {RECALIBRATE}") from error
     if not isinstance(mapping, dict) or not isinstance(mapping.get("ranges"), dict):
         raise QuantizationError(f"{path} is no range table: it has no 'ranges'; {RECALIBRATE}")
     try:
@@ -205,6 +205,16 @@ def needed(ranges: Mapping[str, Range], names: Iterable[str]) -> dict[str, Range
             f"were collected on another graph; {RECALIBRATE}"
         )
     return {name: _checked(name, ranges[name]) for name in wanted}
+
+
+def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A JSON object as a dictionary; of a name that comes twice nobody knows which value is meant."""
+    mapping = dict(pairs)
+    if len(mapping) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in mapping if names.count(name) > 1)
+        raise ValueError(f"it names {twice!r} twice")
+    return mapping
 
 
 def _checked(name: str, value: Any) -> Range:

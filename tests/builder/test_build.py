@@ -9,7 +9,7 @@ import numpy as np
 import onnx
 import pytest
 
-from hgedge.builder import BuildOptions, build
+from hgedge.builder import BuildOptions, build, options_of
 from hgedge.bundle import open_bundle
 from hgedge.errors import CheckpointError, ConfigError, EngineMismatch, QuantizationError
 from hgedge.runtime.decode import decode
@@ -85,7 +85,7 @@ class Block:
             raise ModuleNotFoundError(name)
 sys.meta_path.insert(0, Block())
 from pathlib import Path
-from hgedge.builder import BuildOptions, build
+from hgedge.builder import BuildOptions, build, options_of
 report = build(BuildOptions(model=sys.argv[1], precision=sys.argv[3], backend="openvino", output=Path(sys.argv[2])))
 print(report.bundle, report.agreement)
 """
@@ -123,11 +123,11 @@ def test_a_recipe_is_read_and_overruled(tiny_checkpoint, built, tmp_path):
         f'model = "{tiny_checkpoint}"\nprecision = "int8"\nbackend = "openvino"\n'
         f'calibration = "{table}"\nplacement = "conv"\n'
     )
-    assert build(BuildOptions(model=str(recipe), output=tmp_path)).bundle.name == "tiny-int8-openvino-conv"
-    assert build(BuildOptions(model=str(recipe), output=tmp_path, precision="fp32")).precision == "fp32"
+    assert build(options_of({"model": str(recipe), "output": tmp_path})).bundle.name == "tiny-int8-openvino-conv"
+    assert build(options_of({"model": str(recipe), "output": tmp_path, "precision": "fp32"})).precision == "fp32"
     recipe.write_text('precison = "int8"\n')
     with pytest.raises(ConfigError, match=r"small\.toml: unknown key 'precison'; did you mean 'precision'"):
-        build(BuildOptions(model=str(recipe), output=tmp_path))
+        options_of({"model": str(recipe)})
 
 
 def half_unreadable(folder, tmp_path):

@@ -133,8 +133,8 @@ def test_other_graphs_are_refused(small):
         to_half(to_half(small))
     strange = onnx.ModelProto()
     strange.CopyFrom(small)
-    strange.graph.node.append(helper.make_node("Sigmoid", ["r1.add"], ["extra"]))
-    with pytest.raises(QuantizationError, match="but the graph has Sigmoid; give the FP32 graph"):
+    strange.graph.node.append(helper.make_node("Erf", ["r1.add"], ["extra"]))
+    with pytest.raises(QuantizationError, match="but the graph has Erf; give the FP32 graph"):
         to_half(strange)
     old = onnx.ModelProto()
     old.CopyFrom(small)
@@ -154,3 +154,48 @@ def small_of_opset_13(small):
     model.opset_import[0].version = 13
     onnx.checker.check_model(model, full_check=True)
     return model
+
+
+def test_operators_of_other_networks(graph_maker, photographs, run):
+    """Bounds beyond FP16's range (an open Clip, a Pad of minus infinity) end there; the numbers stay."""
+    g = graph_maker()
+    x = g.conv("image", "stem", (8, 3), kernel=3, stride=2)
+    x = g.node("Clip", [x, g.constant("low", np.float32(0)), g.constant("high", np.finfo(np.float32).max)], "clip")
+    g.constants.append(numpy_helper.from_array(np.array([0, 0, 1, 1, 0, 0, 1, 1]), "pads"))
+    wide = g.node("Pad", [x, "pads", g.constant("least", np.float32(-np.inf))], "wide")
+    small = g.node("MaxPool", [wide], "pool", kernel_shape=[3, 3], strides=[2, 2])
+    small = g.node("LeakyRelu", [small], "leaky", alpha=0.1)
+    up = g.node(
+        "ConvTranspose", [small, g.constant("up.weight", g.rng.normal(size=(8, 8, 2, 2)) / 8)], "up", strides=[2, 2]
+    )
+    gate = g.node("Sigmoid", [g.node("GlobalAveragePool", [up], "mean")], "gate")
+    both = g.node("Concat", [g.node("Mul", [up, gate], "gated"), x], "both", axis=1)
+    slope = g.constant("slope", np.full((16, 1, 1), 0.2))
+    g.conv(g.node("PRelu", [g.node("Sub", [both, slope], "less"), slope], "prelu"), "outs", (4, 16), out="heatmaps")
+    source = g.model(4)
+    half, batch = to_half(source), np.stack(photographs[:8])
+    assert check_types_of(half) == {TensorProto.FLOAT16, TensorProto.INT64}
+    (expected,), (made,) = run(source, batch), run(half, batch)
+    assert 0 < relative_rmse(made, expected) < MAX_FLOAT_RMSE
+
+
+def check_types_of(half):
+    onnx.checker.check_model(half, full_check=True)
+    found = types(half)
+    assert {found.pop("image"), found.pop("heatmaps")} == {TensorProto.FLOAT}
+    return set(found.values())
+
+
+@pytest.mark.parametrize(("version", "known"), [(17, False), (18, True)])
+def test_reduce_mean_is_known_since_its_axes_are_an_input(graph_maker, version, known):
+    g = graph_maker()
+    x = g.conv("image", "stem", (4, 3))
+    g.constants.append(numpy_helper.from_array(np.array([2, 3]), "axes"))
+    mean = g.node("ReduceMean", [x, "axes"], "mean") if known else g.node("ReduceMean", [x], "mean", axes=[2, 3])
+    g.conv(g.node("Mul", [x, mean], "scaled"), "outs", (2, 4), out="heatmaps")
+    source = g.model(2, opset=version)
+    if known:
+        assert TensorProto.FLOAT16 in check_types_of(to_half(source))
+    else:
+        with pytest.raises(QuantizationError, match="but the graph has ReduceMean"):
+            to_half(source)

@@ -245,3 +245,43 @@ def test_openvino_runs_every_convolution_but_the_head_in_int8(hourglass, hourgla
     made = compiled({"image": batch})["heatmaps"]
     rmse = np.sqrt(np.mean((made - expected) ** 2) / np.mean((expected - expected.mean()) ** 2))
     assert rmse < MAX_RMSE[placement]
+
+
+def test_after_relu_knows_its_like(graph_maker):
+    g = graph_maker()
+    x = g.conv("image", "stem", (4, 3), kernel=3)
+    six, low = (g.constant(name, np.float32(value)) for name, value in (("six", 6), ("low", -1)))
+    zero = g.constant("zero", np.float32(0))
+    x = g.node("Clip", [x, zero, six], "relu6")
+    g.node("AveragePool", [x], "average", kernel_shape=[2, 2])
+    g.node("Clip", [x, low, six], "below")
+    g.node("Clip", [x, "", six], "open")
+    g.node("Sigmoid", [x], "sigmoid")
+    scales = g.constant("scales", np.array([1, 1, 2, 2]))
+    for mode in ("linear", "cubic"):
+        g.node("Resize", [x, "", scales], mode, mode=mode)
+    g.conv(x, "outs", (2, 4), out="heatmaps")
+    assert after_relu(g.model(2)) == {"relu6", "average", "sigmoid", "linear"}
+
+
+def test_grouped_and_depthwise_weights_have_a_scale_an_output_channel(graph_maker, noise, run):
+    g = graph_maker()
+    x = g.node("Relu", [g.conv("image", "stem", (8, 3), kernel=3)], "stem.relu")
+    for name, groups in (("depthwise", 8), ("grouped", 2)):
+        weight = g.constant(
+            f"{name}.weight", g.rng.normal(size=(8, 8 // groups, 3, 3)) * np.arange(1, 9).reshape(8, 1, 1, 1)
+        )
+        x = g.node("Conv", [x, weight], name, group=groups, pads=[1] * 4)
+    g.conv(x, "outs", (2, 8), out="heatmaps")
+    model = g.model(2)
+    quantised = quantize(model, collect_ranges(model, noise), "conv")
+    assert num_int8_convs(quantised) == 3
+    made = constants(quantised)
+    for name in ("depthwise", "grouped"):
+        given = constants(model)[f"{name}.weight"]
+        scale, steps = made[f"{name}.weight.scale"], made[f"{name}.weight.quantized"]
+        np.testing.assert_allclose(scale, np.abs(given).max((1, 2, 3)) / 127, rtol=1e-6)
+        assert (np.abs(steps * scale.reshape(-1, 1, 1, 1) - given).max((1, 2, 3)) <= scale * 0.5001).all()
+    batch = np.stack(noise)
+    (expected,), (found,) = run(model, batch), run(quantised, batch)
+    assert 0 < relative_rmse(found, expected) < 0.05  # measured: 0.011

@@ -166,7 +166,7 @@ def test_first_wrong_thing_of_a_file_is_named(table, tmp_path, changes, message)
 @pytest.mark.parametrize("content", [b"", b"{", b"\xff\xfe{", b"[" * 100_000])
 def test_broken_files_are_refused(tmp_path, content):
     (tmp_path / "t.json").write_bytes(content)
-    with pytest.raises(QuantizationError, match=r"t.json is no range table: not JSON"):
+    with pytest.raises(QuantizationError, match=r"t.json is no range table in JSON"):
         load_table(tmp_path / "t.json")
 
 

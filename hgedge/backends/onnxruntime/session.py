@@ -16,7 +16,7 @@ QUIET = 3  # errors alone
 
 
 class ONNXRuntimeSession:
-    """The graph as it is, on all cores; any number of crops at once."""
+    """The graph as it is, on all cores; all crops at once where it can."""
 
     def __init__(self, graph: Path, spec: InputSpec) -> None:
         options = onnxruntime.SessionOptions()
@@ -26,6 +26,7 @@ class ONNXRuntimeSession:
             self.session = onnxruntime.InferenceSession(str(graph), options, providers=["CPUExecutionProvider"])
         except Exception as error:  # the library raises types of its own
             raise EngineMismatch(f"ONNX Runtime cannot load {graph}: {error}") from error
+        self.one_by_one = self.session.get_inputs()[0].shape[0] == 1  # some networks of others have a fixed batch
         self.swap = spec.color == "rgb"
         self.mean = 255 * np.asarray(spec.mean, np.float32)
         self.scale = 1 / (255 * np.asarray(spec.std, np.float32))
@@ -33,8 +34,13 @@ class ONNXRuntimeSession:
     def run(self, crops: np.ndarray) -> np.ndarray:
         """Predict heatmaps; see `hgedge.backends.base.Session`."""
         ordered = crops[..., ::-1] if self.swap else crops
-        image = np.ascontiguousarray(((ordered - self.mean) * self.scale).transpose(0, 3, 1, 2))
-        heatmaps: np.ndarray = self.session.run(["heatmaps"], {"image": image})[0]
+        images = np.ascontiguousarray(((ordered - self.mean) * self.scale).transpose(0, 3, 1, 2))
+        if not self.one_by_one:
+            return self._run(images)
+        return np.concatenate([self._run(images[i : i + 1]) for i in range(len(images))])
+
+    def _run(self, images: np.ndarray) -> np.ndarray:
+        heatmaps: np.ndarray = self.session.run(["heatmaps"], {"image": images})[0]
         return heatmaps
 
     def close(self) -> None:
