@@ -161,10 +161,10 @@ def from_dataset(root: Path, dataset: Dataset, images: int, method: str = "mean-
 
 
 def _from_folder(folder: Path, images: int) -> CalibrationSet:
-    """Pictures of a folder, spread over the sorted names; of a data set, people of `train`, or where it is whole `all`."""
+    """Pictures of a folder, spread over the sorted names; of a data set, people of `train`, or of undivided `all`."""
     if hgedge.datasets.recognised(folder):
-        split = "train" if "train" in (splits := hgedge.datasets.splits(folder)) or "all" not in splits else "all"
-        return from_dataset(folder, hgedge.datasets.open(folder, split), images)
+        undivided = "train" not in (splits := hgedge.datasets.splits(folder)) and "all" in splits
+        return from_dataset(folder, hgedge.datasets.open(folder, "all" if undivided else "train"), images)
     from hgedge.sources.images import picture_files
 
     files = picture_files(folder)

@@ -69,7 +69,7 @@ class BuildOptions:
         if self.num_stacks is not None and self.num_stacks < 1:
             raise ConfigError(f"num_stacks must be at least 1, but got {self.num_stacks}")
         if not self.batch or not all(1 <= size <= MAX_BATCH for size in self.batch):
-            raise ConfigError(f"batch must be sizes from 1 to {MAX_BATCH} such as 1,2,4, but got {self.batch}")
+            raise ConfigError(f"batch must be positive sizes such as 1,2,4, at most {MAX_BATCH}, but got {self.batch}")
         if self.calibration_images < 1:
             raise ConfigError(f"calibration_images must be at least 1, but got {self.calibration_images}")
         if self.model == "":

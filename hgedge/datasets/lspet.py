@@ -1,4 +1,4 @@
-"""Leeds Sports Pose Extended Training: sports photographs, one person each, 14 joints.
+"""Leeds Sports Pose Extended Training with an index: sports photographs, one person each, 14 joints.
 
 Source: Johnson and Everingham, "Learning Effective Human Pose Estimation from Inaccurate Annotation", CVPR 2011.
 Layout: `images/`, `joints.mat` (joints: 14 x 3 x N = joint, (x, y, labelled), row) and `index.csv` (row, image, split).
@@ -9,13 +9,12 @@ from __future__ import annotations
 import csv
 from pathlib import Path
 
-import numpy as np
-
+from hgedge.datasets.annotations import numbers, read_mat
 from hgedge.datasets.keypoint_sets import LSP14
 from hgedge.datasets.person import Dataset, Person, box_of_joints
-from hgedge.errors import ConfigError, SourceError
+from hgedge.errors import SourceError
 
-FILES = ("index.csv", "joints.mat", "images")
+FILES = ("index.csv", "joints.mat", "images/")
 
 
 def recognises(root: Path) -> bool:
@@ -23,30 +22,21 @@ def recognises(root: Path) -> bool:
     return all((root / name).exists() for name in FILES)
 
 
+def splits(root: Path) -> tuple[str, ...]:
+    """The names in the `split` column of `index.csv`."""
+    return tuple(sorted({row["split"] for row in _rows(root)}))
+
+
 def read(root: Path, split: str) -> Dataset:
     """Read the people of one split who have at least one labelled joint.
 
-    Args:
-        root: Folder with `index.csv`, `joints.mat` and `images/`.
-        split: A name from the `split` column of `index.csv`.
-
     Raises:
         SourceError: The two files do not fit together or cannot be read.
-        ConfigError: No row has this split.
     """
-    joints = _read_joints(root / "joints.mat")
-    with open(root / "index.csv", newline="", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
-    missing = {"row", "image", "split"} - set(rows[0] if rows else ())
-    if missing:
-        raise SourceError(
-            f"{root / 'index.csv'} must have the columns row, image and split; missing: {sorted(missing)}"
-        )
-    splits = sorted({row["split"] for row in rows})
-    if split not in splits:
-        raise ConfigError(f"{root} has no split {split!r}; its index.csv has: {', '.join(splits)}")
+    path = root / "joints.mat"
+    joints = numbers(read_mat(path, "joints")[0], (len(LSP14), 3, -1), f"'joints' in {path}")
     people = []
-    for row in rows:
+    for row in _rows(root):
         if row["split"] != split:
             continue
         if not row["row"].isdecimal() or int(row["row"]) >= joints.shape[2]:
@@ -56,20 +46,19 @@ def read(root: Path, split: str) -> Dataset:
         index = int(row["row"])
         keypoints, labelled = joints[:, :2, index], joints[:, 2, index] > 0
         if labelled.any():
-            people.append(
-                Person(root / "images" / row["image"], keypoints, labelled, box_of_joints(keypoints, labelled))
-            )
+            image = root / "images" / row["image"]
+            people.append(Person(image, keypoints, labelled, box_of_joints(keypoints, labelled), name=image.stem))
     return Dataset("lspet", split, LSP14, tuple(people))
 
 
-def _read_joints(path: Path) -> np.ndarray:
-    from scipy.io import loadmat
-    from scipy.io.matlab import MatReadError
-
+def _rows(root: Path) -> list[dict[str, str]]:
+    path = root / "index.csv"
     try:
-        joints = loadmat(path)["joints"]
-    except (OSError, ValueError, KeyError, TypeError, NotImplementedError, MatReadError) as error:
-        raise SourceError(f"{path} is not a MATLAB 5 file with 'joints': {error}") from error
-    if joints.ndim != 3 or joints.shape[:2] != (len(LSP14), 3):
-        raise SourceError(f"'joints' in {path} must be 14 x 3 x N, but is {' x '.join(map(str, joints.shape))}")
-    return np.asarray(joints, dtype=np.float64)
+        with open(path, newline="", encoding="utf-8") as file:
+            rows = list(csv.DictReader(file, restval=""))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise SourceError(f"{path} cannot be read as CSV in UTF-8: {error}") from error
+    missing = {"row", "image", "split"} - set(rows[0] if rows else ())
+    if missing:
+        raise SourceError(f"{path} must have the columns row, image and split; missing: {sorted(missing)}")
+    return rows

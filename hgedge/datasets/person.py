@@ -56,12 +56,22 @@ class Person:
 
 @dataclass(frozen=True)
 class Dataset:
-    """The people of one split, and what their joints are called."""
+    """The people of one split, and what their joints are called.
+
+    Attributes:
+        name: Of the data set, such as "lspet".
+        split: The split.
+        keypoint_set: What the K joints are called.
+        people: Those with at least one labelled joint.
+        origin_px: Where keypoints and boxes put the centre of the top left pixel: 0; or 1 where they stay as published,
+            to be compared with published predictions. To score what a network finds in a picture, add it.
+    """
 
     name: str
     split: str
     keypoint_set: KeypointSet
     people: tuple[Person, ...]
+    origin_px: float = 0.0
 
     def __len__(self) -> int:
         return len(self.people)

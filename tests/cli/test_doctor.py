@@ -12,7 +12,8 @@ import pytest
 from rich.console import Console
 
 from hgedge.cli.doctor import show
-from hgedge.doctor import STATES, Check
+from hgedge.doctor import Check
+from hgedge.doctor.check import STATES
 
 NAMES = ("cpu", "memory", "disk", "nvidia", "tensorrt", "tensorrt-rtx", "pycuda", "openvino", "onnxruntime", "torch")
 NAMES = (*NAMES, "onnx", "onnxsim", "opencv", "ffmpeg", "gstreamer", "cameras", "display", "jetpack", "auto")

@@ -6,8 +6,9 @@ import dataclasses
 
 import pytest
 
-from hgedge.doctor import STATES, examine, healthy
+from hgedge.doctor import examine, healthy
 from hgedge.doctor.attempts import Attempt
+from hgedge.doctor.check import STATES
 
 GOOD = {
     "openvino": Attempt("2026.4.1", {"devices": ["CPU"]}),
