@@ -32,11 +32,14 @@ COMMANDS: dict[Callable[..., int | None], str] = {
 }
 EXTRAS = {
     "cv2": "video",
+    "h5py": "bench",
+    "matplotlib": "bench",
     "onnx": "build",
     "onnxruntime": "onnxruntime",
     "onnxscript": "export",
     "onnxsim": "export",
     "openvino": "openvino",
+    "pycocotools": "bench",
     "safetensors": "export",
     "scipy": "bench",
     "torch": "export",

@@ -10,104 +10,118 @@ import numpy as np
 import hgedge.datasets
 from hgedge.datasets import Dataset
 from hgedge.errors import ConfigError
-from hgedge.evaluation.pck import pck
+from hgedge.evaluation.flip import FlipTest
+from hgedge.evaluation.labels import Labels, chosen_people, labels_of
+from hgedge.evaluation.predictions import Predictions
+from hgedge.evaluation.report import kinds, report
 from hgedge.progress import Progress, no_progress
 from hgedge.runtime.pipeline import Pipeline, load
+
+BUILT_FIRST = (".onnx", ".toml")
 
 
 def evaluate(
     target: str,
     data: Path,
-    split: str = "val",
+    split: str | None = None,
     limit: int | None = None,
     progress: Progress = no_progress,
+    *,
+    flip_test: bool = False,
+    average_stacks: bool = False,
 ) -> dict[str, Any]:
-    """PCK of a bundle's engine, or of a checkpoint in eager FP32 PyTorch.
+    """Accuracy of a bundle's engine, or of a checkpoint in eager FP32 PyTorch.
 
     Args:
         target: A bundle's folder, a checkpoint's file, or a name of the zoo.
         data: Folder of a data set.
-        split: One of its splits.
+        split: One of its splits; by default its `val`, or where there is none `test`, or else `all`.
         limit: Score only this many people, spread over the split.
         progress: Told about people done.
+        flip_test: Predict on mirror images too; see `hgedge.evaluation.flip`.
+        average_stacks: Take the mean of all stacks' maps instead of the last; of a checkpoint.
 
     Returns:
-        `metrics` (name -> percent), `per_keypoint` (keypoint -> name -> percent), `num_people`, `num_left_out`,
-        `num_keypoints`.
+        See `hgedge.evaluation.report.report`.
 
     Raises:
-        ConfigError: The data set's keypoints are not the network's.
+        ConfigError: The data set's keypoints are not the network's, or the target has only one stack's maps.
         SourceError: The data set or a picture of it cannot be read.
     """
+    dataset, labels = open_people(data, split, limit)
+    how = {"flip_test": flip_test, "average_stacks": average_stacks}
+    return report(predictions_of(target, dataset, labels.indices, progress, **how), labels)
+
+
+def open_people(data: Path, split: str | None = None, limit: int | None = None) -> tuple[Dataset, Labels]:
+    """A data set, and the labels of its people who are scored; arguments and errors as of `evaluate`."""
     dataset = hgedge.datasets.open(data, split)
-    with pipeline_of(target) as pipeline:
+    labels = labels_of(dataset, chosen_people(len(dataset), limit))
+    kinds(labels)  # says what is missing before hours of work
+    return dataset, labels
+
+
+def predictions_of(
+    target: str,
+    dataset: Dataset,
+    chosen: np.ndarray,
+    progress: Progress = no_progress,
+    *,
+    flip_test: bool = False,
+    average_stacks: bool = False,
+) -> Predictions:
+    """What a bundle or checkpoint predicts for some people of a data set; arguments and errors as of `evaluate`."""
+    with pipeline_of(target, flip_test=flip_test, average_stacks=average_stacks) as pipeline:
         if dataset.keypoint_set.names != pipeline.keypoints.names:
             raise ConfigError(
-                f"{data} is labelled with the keypoints {dataset.keypoint_set.name!r}, but {target} predicts "
+                f"{dataset.name} is labelled with the keypoints {dataset.keypoint_set.name!r}, but {target} predicts "
                 f"{pipeline.keypoints.name!r}; evaluate it on a data set with its own keypoints"
             )
-        return scores(predict(pipeline, dataset, chosen := _chosen(len(dataset), limit), progress), dataset, chosen)
+        return predict(pipeline, dataset, chosen, progress)
 
 
-def pipeline_of(target: str) -> Pipeline:
-    """The pipeline of a bundle, or of a checkpoint in eager FP32 PyTorch."""
-    if Path(target).is_dir():
-        return load(target)
+def pipeline_of(target: str, *, flip_test: bool = False, average_stacks: bool = False) -> Pipeline:
+    """The pipeline of a bundle, or of a checkpoint in eager FP32 PyTorch.
+
+    Raises:
+        ConfigError: Stacks are to be averaged that are not there, or the target has to be built first.
+    """
+    if Path(target).suffix.lower() in BUILT_FIRST and Path(target).is_file():
+        raise ConfigError(f"{target} must be built before it can be evaluated: hgedge build {target}")
+    if not Path(target).is_dir():
+        pipeline = _pipeline_of_checkpoint(target, average_stacks)
+    elif average_stacks:
+        raise ConfigError(f"{target} is a bundle, which keeps the last stack alone; average the stacks of a checkpoint")
+    else:
+        pipeline = load(target)
+    if flip_test:
+        pipeline.session = FlipTest(pipeline.session, pipeline.keypoints.flip_indices)
+    return pipeline
+
+
+def _pipeline_of_checkpoint(target: str, average_stacks: bool) -> Pipeline:
     from hgedge.backends.torch.session import TorchSession
     from hgedge.checkpoints import resolve
 
     checkpoint = resolve(target)
+    if average_stacks:
+        if checkpoint.net.config.num_stacks < 2:
+            raise ConfigError(f"{target} has one stack, so there is nothing to average")
+        checkpoint.net.register_forward_hook(lambda net, inputs, heatmaps: heatmaps.mean(dim=1, keepdim=True))
     session = TorchSession(checkpoint.net, checkpoint.input)
     return Pipeline(session, checkpoint.input, checkpoint.keypoints, checkpoint.decode)
 
 
-def predict(pipeline: Pipeline, dataset: Dataset, chosen: np.ndarray, progress: Progress = no_progress) -> np.ndarray:
-    """Keypoints of some people of a data set, each in the crop that the data set prescribes.
-
-    Returns:
-        (P, K, 2) float32, picture pixels.
+def predict(pipeline: Pipeline, dataset: Dataset, chosen: np.ndarray, progress: Progress = no_progress) -> Predictions:
+    """Keypoints of some people of a data set, each in the crop that the data set prescribes, in the data set's pixels.
 
     Raises:
         SourceError: A picture cannot be read.
     """
-    predicted = []
+    poses = []
     for done, index in enumerate(chosen):
         person = dataset.people[index]
-        predicted.append(pipeline(person.read(), [person.box_xyxy])[0].keypoints)
+        poses.extend(pipeline(person.read(), [person.box_xyxy - dataset.origin_px]))
         progress("evaluate", done + 1, len(chosen))
-    return np.stack(predicted)
-
-
-def scores(predicted: np.ndarray, dataset: Dataset, chosen: np.ndarray) -> dict[str, Any]:
-    """The document of `evaluate` for (P, K, 2) predictions of some people of a data set."""
-    people = [dataset.people[index] for index in chosen]
-    keypoints = np.stack([person.keypoints for person in people])
-    labelled = np.stack([person.labelled for person in people])
-    result = pck(predicted, keypoints, labelled, dataset.keypoint_set)
-    metrics = {}
-    for threshold, mean, pooled in zip(result.thresholds, result.mean, result.pooled):
-        metrics[f"PCK@{threshold} mean"] = round(float(mean), 3)
-        metrics[f"PCK@{threshold} pooled"] = round(float(pooled), 3)
-    per_keypoint = {
-        name: {
-            f"PCK@{threshold}": None if np.isnan(value) else round(float(value), 3)
-            for threshold, value in zip(result.thresholds, result.per_keypoint[:, index])
-        }
-        for index, name in enumerate(dataset.keypoint_set.names)
-    }
-    return {
-        "metrics": metrics,
-        "per_keypoint": per_keypoint,
-        "num_people": result.num_people,
-        "num_left_out": result.num_left_out,
-        "num_keypoints": result.num_keypoints,
-    }
-
-
-def _chosen(count: int, limit: int | None) -> np.ndarray:
-    """Indices of the people to score: all, or `limit` of them spread evenly."""
-    if limit is None or limit >= count:
-        return np.arange(count)
-    if limit < 1:
-        raise ConfigError(f"limit must be positive, but got {limit}")
-    return np.linspace(0, count - 1, limit).round().astype(int)
+    keypoints = np.stack([pose.keypoints for pose in poses]).astype(np.float64) + dataset.origin_px
+    return Predictions(keypoints, np.array([pose.score for pose in poses]))

@@ -11,9 +11,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from hgedge.errors import ConfigError, ShapeError
+from hgedge.evaluation.curve import Curve, relative_errors
+from hgedge.evaluation.family import Family
+from hgedge.evaluation.labels import Labels
+from hgedge.evaluation.measure import Average
 from hgedge.pose import KeypointSet
 
 THRESHOLDS = (0.05, 0.1, 0.2, 0.5)
+DIAGONALS = (("right_shoulder", "left_hip"), ("left_shoulder", "right_hip"))
 
 
 @dataclass(frozen=True)
@@ -39,6 +44,11 @@ class PCK:
     num_keypoints: int
 
 
+def has_torso(keypoint_set: KeypointSet) -> bool:
+    """Whether a keypoint set names both shoulders and both hips."""
+    return all(end in keypoint_set.names for diagonal in DIAGONALS for end in diagonal)
+
+
 def torso_lengths(keypoints: np.ndarray, labelled: np.ndarray, keypoint_set: KeypointSet) -> np.ndarray:
     """Mean length of each person's labelled torso diagonals.
 
@@ -54,7 +64,7 @@ def torso_lengths(keypoints: np.ndarray, labelled: np.ndarray, keypoint_set: Key
         ConfigError: The keypoint set has no torso.
     """
     lengths = np.full((2, len(keypoints)), np.nan)
-    for row, (shoulder, hip) in enumerate((("right_shoulder", "left_hip"), ("left_shoulder", "right_hip"))):
+    for row, (shoulder, hip) in enumerate(DIAGONALS):
         try:
             a, b = keypoint_set.names.index(shoulder), keypoint_set.names.index(hip)
         except ValueError:
@@ -76,7 +86,7 @@ def pck(
     """Score predictions: a joint is right if its distance to the label is <= threshold x torso.
 
     Args:
-        predicted: (P, K, 2) picture pixels.
+        predicted: (P, K, 2) picture pixels; NaN is wrong.
         keypoints: (P, K, 2) labels in picture pixels.
         labelled: (P, K) bool.
         keypoint_set: Names of the K keypoints.
@@ -91,21 +101,38 @@ def pck(
             f"predicted and keypoints must be (P, K, 2) and labelled (P, K), but got {predicted.shape}, "
             f"{keypoints.shape} and {labelled.shape}"
         )
-    torso = torso_lengths(keypoints, labelled, keypoint_set)
-    kept = torso > 0
-    if not kept.any():
-        raise ConfigError(f"none of the {len(torso)} people has a labelled torso, so PCK is not defined")
-    counted = labelled[kept]
-    error = np.linalg.norm(predicted[kept] - keypoints[kept], axis=-1) / torso[kept, None]
-    right = np.stack([(error <= threshold) & counted for threshold in thresholds])  # (T, P, K)
-    labels = counted.sum(axis=0)
-    per_keypoint = np.where(labels > 0, 100.0 * right.sum(axis=1) / np.maximum(labels, 1), np.nan)
+    curve = pck_curve(predicted, keypoints, labelled, keypoint_set)
+    measures = [curve.at(threshold) for threshold in thresholds]
+    mean, pooled = np.concatenate([[*measure.metrics().values()] for measure in measures], axis=1)
+    people = int(curve.counted.any(axis=1).sum())
     return PCK(
         thresholds=tuple(thresholds),
-        per_keypoint=per_keypoint,
-        pooled=100.0 * right.sum(axis=(1, 2)) / labels.sum(),
-        mean=np.nanmean(per_keypoint, axis=1),
-        num_people=int(kept.sum()),
-        num_left_out=int((~kept).sum()),
-        num_keypoints=int(labels.sum()),
+        per_keypoint=np.stack([measure.per_keypoint() for measure in measures]),
+        pooled=pooled,
+        mean=mean,
+        num_people=people,
+        num_left_out=len(keypoints) - people,
+        num_keypoints=int(curve.counted.sum()),
     )
+
+
+def pck_curve(predicted: np.ndarray, keypoints: np.ndarray, labelled: np.ndarray, keypoint_set: KeypointSet) -> Curve:
+    """Errors over the torso; arguments and errors as of `pck`."""
+    torso = torso_lengths(keypoints, labelled, keypoint_set)
+    if not (torso > 0).any():
+        raise ConfigError(f"none of the {len(torso)} people has a labelled torso, so PCK is not defined")
+    joints = tuple(range(len(keypoint_set)))
+    return Curve(
+        name="PCK",
+        unit="torso",
+        errors=relative_errors(predicted, keypoints, torso),
+        counted=labelled & (torso > 0)[:, None],
+        averages=(Average("mean", joints, pooled=False), Average("pooled", joints, pooled=True)),
+    )
+
+
+def pck_family(predicted: np.ndarray, labels: Labels) -> Family:
+    """PCK of (P, K, 2) predictions."""
+    curve = pck_curve(predicted, labels.keypoints, labels.labelled, labels.keypoint_set)
+    measures = (*(curve.at(threshold) for threshold in THRESHOLDS), curve.area("PCK-AUC"))
+    return Family("PCK", measures, curve.counted, curve=curve)
