@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import difflib
 import os
 
@@ -9,7 +10,7 @@ from hgedge.checkpoints.load import Checkpoint, load_checkpoint
 from hgedge.checkpoints.save import save_checkpoint
 from hgedge.checkpoints.weights import weights_digest
 from hgedge.errors import CheckpointError
-from hgedge.models.zoo import DEFAULT, shipped_weights, zoo_names
+from hgedge.models.zoo import DEFAULT, RELEASED, pulled_weights, shipped_weights, zoo_names
 
 __all__ = ["Checkpoint", "load_checkpoint", "resolve", "save_checkpoint", "weights_digest"]
 
@@ -21,16 +22,15 @@ def resolve(model: str | None) -> Checkpoint:
         model: A name from the zoo, a checkpoint file, or None for the default. A name goes before a file of that name.
 
     Raises:
-        CheckpointError: There is no such file, its network cannot be read, or the name's weights are not shipped.
+        CheckpointError: There is no such file, its network cannot be read, or the name's weights are not here.
     """
     name = DEFAULT if model is None else model
     if name in zoo_names():
-        weights = shipped_weights(name)
+        weights = shipped_weights(name) or pulled_weights(name)
         if weights is None:
-            raise CheckpointError(
-                f"the weights of {name!r} are not shipped with hgedge; give a checkpoint file instead"
-            )
-        return load_checkpoint(weights)
+            pull = f"pull them with: hgedge models pull {name}, or " if name in RELEASED else ""
+            raise CheckpointError(f"the weights of {name!r} are not shipped with hgedge; {pull}give a checkpoint file")
+        return dataclasses.replace(load_checkpoint(weights), name=name)
     if os.path.exists(name):
         return load_checkpoint(name)
     close = difflib.get_close_matches(name, zoo_names(), n=1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,8 @@ from hgedge.errors import CheckpointError, ConfigError
 from hgedge.models.hourglass import HourglassConfig, HourglassNet
 from hgedge.pose import KeypointSet
 from hgedge.spec import DecodeSpec, InputSpec
+
+log = logging.getLogger(__name__)
 
 SHOWN = 3  # names in a message
 FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)  # 8-bit ones need scales, which lie elsewhere
@@ -58,6 +61,9 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
     shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
     lineage = HGEDGE if metadata is not None else nearest_lineage(shapes)
     config = lineage.config(shapes)
+    for name in lineage.ignored(shapes, config):
+        log.debug("%s: ignored: %s, which no prediction depends on", path, name)
+        del tensors[name], shapes[name]
     header = None if metadata is None else header_from_metadata(metadata, str(path))
     check_tensors(shapes, lineage, config, path)
     if header is None:

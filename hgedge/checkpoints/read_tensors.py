@@ -16,6 +16,7 @@ from hgedge.errors import CheckpointError
 
 PYTORCH_MAGIC = (b"PK\x03\x04", b"\x80\x02")  # zip archive; the pickle that was written before PyTorch 1.6
 FOREIGN_MAGIC = {b"\xff\xd8\xff": "a JPEG picture", b"\x89PNG": "a PNG picture", b"\x89HDF": "an HDF5 file"}
+PREFIXES = ("module.", "model.")  # DataParallel's, and a trainer's that holds the network as its model
 WRAPPERS = ("state_dict", "model", "net")  # where training programs put the state dict; may be nested
 STATE_DICT_ALONE = "save its state dict alone with torch.save(net.state_dict(), FILE) where it was trained"
 
@@ -27,7 +28,7 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str] | None]:
         path: A safetensors file, or what `torch.save` wrote: a state dict, or one inside a training checkpoint.
 
     Returns:
-        tensors: By name, on the CPU, without the `module.` that DataParallel puts before names.
+        tensors: By name, on the CPU, without the `PREFIXES` that wrappers put before all names.
         metadata: Of a safetensors file; None for PyTorch.
 
     Raises:
@@ -40,7 +41,7 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str] | None]:
         tensors = _state_dict(_read_pytorch(path), path)
         if sum(tensor.numel() for tensor in tensors.values()) > path.stat().st_size:  # views that repeat few values
             raise CheckpointError(f"{path} holds fewer values than its tensors have; {STATE_DICT_ALONE}")
-        return _without_module(tensors), None
+        return _without_prefixes(tensors), None
     kind = next((kind for magic, kind in FOREIGN_MAGIC.items() if head.startswith(magic)), None)
     if kind is None and len(head) < 9:
         kind = f"cut off after {len(head)} bytes" if head else "empty"
@@ -116,9 +117,9 @@ def _state_dict(loaded: Any, path: Path) -> dict[str, Tensor]:
     return dict(loaded)
 
 
-def _without_module(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    while all(name.startswith("module.") for name in tensors):
-        tensors = {name.removeprefix("module."): tensor for name, tensor in tensors.items()}
+def _without_prefixes(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    while prefix := next((prefix for prefix in PREFIXES if all(name.startswith(prefix) for name in tensors)), None):
+        tensors = {name.removeprefix(prefix): tensor for name, tensor in tensors.items()}
     return tensors
 
 

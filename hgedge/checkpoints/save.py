@@ -15,8 +15,6 @@ from hgedge.models.hourglass import HourglassNet
 from hgedge.pose import KeypointSet
 from hgedge.spec import DecodeSpec, InputSpec
 
-DEFAULT_DECODE = DecodeSpec()
-
 
 def save_checkpoint(
     path: str | Path,
@@ -25,7 +23,7 @@ def save_checkpoint(
     name: str,
     input: InputSpec,
     keypoints: KeypointSet,
-    decode: DecodeSpec = DEFAULT_DECODE,
+    decode: DecodeSpec | None = None,
     half: bool = True,
 ) -> None:
     """Write a network and what belongs to it; the file appears whole or not at all.
@@ -36,13 +34,14 @@ def save_checkpoint(
         name: What the network and bundles made from it are called.
         input: What it takes.
         keypoints: What it predicts.
-        decode: How its heatmaps become keypoints.
+        decode: How its heatmaps become keypoints; by default at its own stride, peaks shifted a quarter cell.
         half: Store 16-bit floats, half the size; else 32-bit.
 
     Raises:
         CheckpointError: The parts do not fit together, a weight is NaN or Inf, or the file cannot be written.
     """
     path = Path(path)
+    decode = decode or DecodeSpec(stride=float(net.config.stride))
     try:
         metadata = Header(name, net.config, input, keypoints, decode).to_metadata()
     except (ConfigError, ValueError) as error:

@@ -41,7 +41,8 @@ def onnx_from_network(net: HourglassNet, input: InputSpec, num_stacks: int | Non
         num_stacks: Stacks to keep, from the first on; None keeps all.
 
     Returns:
-        Opset 17. Input `image` (N, C, H, W) float32, already normalised; output `heatmaps` (N, K, H / 4, W / 4) float32
+        Opset 17. Input `image` (N, C, H, W) float32, already normalised; output `heatmaps` (N, K, H / s, W / s) float32,
+        s the stride,
         of the last kept stack; N is dynamic. Tensors and nodes bear the names of `rewrites.name_tensors`.
 
     Raises:

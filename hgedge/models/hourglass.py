@@ -5,6 +5,7 @@ Source: Newell, Yang and Deng, "Stacked Hourglass Networks for Human Pose Estima
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from dataclasses import dataclass
 
 import torch
@@ -12,7 +13,8 @@ from torch import Tensor, nn
 
 from hgedge.errors import ConfigError
 
-STEMS = ("conv7x7",)
+STEMS = ("conv7x7", "conv7x7-late", "pointwise")
+HEADS = ("residual", "rectified")
 
 
 @dataclass(frozen=True)
@@ -26,7 +28,10 @@ class HourglassConfig:
         depth: Times that an hourglass halves its input.
         num_keypoints: Heatmaps a stack.
         in_channels: Channels of the picture.
-        stem: How the picture becomes features: "conv7x7" is the paper's, at a quarter of the size.
+        stem: How the picture becomes features. "conv7x7" and "conv7x7-late" quarter the size and differ in which of
+            their residuals widens to `num_features`, the second or the last; "pointwise" keeps the size.
+        head: How features become heatmaps. "residual": a residual, a convolution, BatchNorm and ReLU, then the
+            predicting convolution; "rectified": the predicting convolution at once, then BatchNorm and ReLU.
     """
 
     num_stacks: int = 2
@@ -36,6 +41,7 @@ class HourglassConfig:
     num_keypoints: int = 16
     in_channels: int = 3
     stem: str = "conv7x7"
+    head: str = "residual"
 
     def __post_init__(self) -> None:
         for name in ("num_stacks", "num_blocks", "num_features", "depth", "num_keypoints", "in_channels"):
@@ -44,13 +50,14 @@ class HourglassConfig:
                 raise ConfigError(f"{name} must be a positive integer, but got {value!r}")
         if self.num_features % 4:
             raise ConfigError(f"num_features must be a multiple of 4, but got {self.num_features}")
-        if self.stem not in STEMS:
-            raise ConfigError(f"stem must be one of {', '.join(STEMS)}, but got {self.stem!r}")
+        for name, known in (("stem", STEMS), ("head", HEADS)):
+            if getattr(self, name) not in known:
+                raise ConfigError(f"{name} must be one of {', '.join(known)}, but got {getattr(self, name)!r}")
 
     @property
     def stride(self) -> int:
         """Input pixels a heatmap cell."""
-        return 4
+        return 1 if self.stem == "pointwise" else 4
 
     @property
     def input_multiple(self) -> int:
@@ -115,9 +122,9 @@ class Hourglass(nn.Module):
 
 
 class Stem(nn.Module):
-    """The paper's stem, to a quarter of the size: 7x7 convolution of stride 2, residual, max pooling, two residuals."""
+    """To a quarter of the size: 7x7 convolution of stride 2, residual, max pooling, two residuals."""
 
-    def __init__(self, in_channels: int, num_features: int) -> None:
+    def __init__(self, in_channels: int, num_features: int, late: bool) -> None:
         super().__init__()
         quarter, half = num_features // 4, num_features // 2
         self.conv = nn.Conv2d(in_channels, quarter, 7, stride=2, padding=3)
@@ -125,12 +132,44 @@ class Stem(nn.Module):
         self.relu = nn.ReLU(inplace=True)
         self.residual1 = Residual(quarter, half)
         self.pool = nn.MaxPool2d(2)
-        self.residual2 = Residual(half, num_features)
-        self.residual3 = Residual(num_features, num_features)
+        self.residual2 = Residual(half, half if late else num_features)
+        self.residual3 = Residual(half if late else num_features, num_features)
 
     def forward(self, image: Tensor) -> Tensor:
         x = self.relu(self.bn(self.conv(image)))
         return self.residual3(self.residual2(self.pool(self.residual1(x))))
+
+
+def stem(config: HourglassConfig) -> nn.Module:
+    """From the picture to features."""
+    features = config.num_features
+    if config.stem != "pointwise":
+        return Stem(config.in_channels, features, config.stem == "conv7x7-late")
+    convs = nn.Conv2d(config.in_channels, features // 2, 1), nn.Conv2d(features // 2, features, 1)
+    relus = nn.ReLU(inplace=True), nn.ReLU(inplace=True)
+    return nn.Sequential(OrderedDict(conv1=convs[0], relu1=relus[0], conv2=convs[1], relu2=relus[1]))
+
+
+def feature_block(config: HourglassConfig) -> nn.Module:
+    """From an hourglass to the features that its prediction is made from."""
+    if config.head == "rectified":
+        return nn.Identity()
+    features = config.num_features
+    return nn.Sequential(
+        residuals(config.num_blocks, features, features),
+        nn.Conv2d(features, features, 1),
+        nn.BatchNorm2d(features),
+        nn.ReLU(inplace=True),
+    )
+
+
+def prediction(config: HourglassConfig) -> nn.Module:
+    """From features to heatmaps."""
+    conv = nn.Conv2d(config.num_features, config.num_keypoints, 1)
+    if config.head == "residual":
+        return conv
+    norm, relu = nn.BatchNorm2d(config.num_keypoints), nn.ReLU(inplace=True)
+    return nn.Sequential(OrderedDict(conv=conv, bn=norm, relu=relu))
 
 
 class HourglassNet(nn.Module):
@@ -140,18 +179,10 @@ class HourglassNet(nn.Module):
         super().__init__()
         self.config = config
         features, keypoints, stacks = config.num_features, config.num_keypoints, config.num_stacks
-        self.stem = Stem(config.in_channels, features)
+        self.stem = stem(config)
         self.hgs = nn.ModuleList(Hourglass(config.depth, features, config.num_blocks) for _ in range(stacks))
-        self.features = nn.ModuleList(
-            nn.Sequential(
-                residuals(config.num_blocks, features, features),
-                nn.Conv2d(features, features, 1),
-                nn.BatchNorm2d(features),
-                nn.ReLU(inplace=True),
-            )
-            for _ in range(stacks)
-        )
-        self.outs = nn.ModuleList(nn.Conv2d(features, keypoints, 1) for _ in range(stacks))
+        self.features = nn.ModuleList(feature_block(config) for _ in range(stacks))
+        self.outs = nn.ModuleList(prediction(config) for _ in range(stacks))
         self.merge_features = nn.ModuleList(nn.Conv2d(features, features, 1) for _ in range(stacks - 1))
         self.merge_preds = nn.ModuleList(nn.Conv2d(keypoints, features, 1) for _ in range(stacks - 1))
 
@@ -163,7 +194,7 @@ class HourglassNet(nn.Module):
             num_stacks: Stop after this many stacks; all by default.
 
         Returns:
-            (N, num_stacks, K, H / 4, W / 4), first stack first.
+            (N, num_stacks, K, H / stride, W / stride), first stack first.
         """
         x = self.stem(image)
         predictions = []

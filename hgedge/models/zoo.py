@@ -1,11 +1,12 @@
-"""The sizes of the stacked hourglass that have names, and the files that come with them; none of this needs PyTorch.
+"""The sizes of the stacked hourglass that have names, and where their files are; none of this needs PyTorch.
 
-hg1, hg2 and hg8 are the published networks for MPII (256 features, 16 keypoints); `default` is the one whose weights
-and calibration ranges come with hgedge.
+hg1, hg2 and hg8 are the published networks for MPII (256 features, 16 keypoints), whose weights `hgedge.models.pull`
+fetches; `default` is the one whose weights and calibration ranges come with hgedge.
 """
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,6 +23,13 @@ SIZES = {
     "hg1": {"num_stacks": 1, "num_features": 256, "num_keypoints": 16},
     "hg2": {"num_stacks": 2, "num_features": 256, "num_keypoints": 16},
     "hg8": {"num_stacks": 8, "num_features": 256, "num_keypoints": 16},
+}
+RELEASE_URL = "https://github.com/anibali/pytorch-stacked-hourglass/releases/download/v0.0.0/"
+RELEASE_LICENCE = "weights from github.com/anibali/pytorch-stacked-hourglass, a repository under the GPL-3.0 licence"
+RELEASED = {  # the first digits of its sha256 end each name
+    "hg1": "bearpaw_hg1-ce125879.pth",
+    "hg2": "bearpaw_hg2-15e342d9.pth",
+    "hg8": "bearpaw_hg8-90e5d470.pth",
 }
 
 
@@ -50,7 +58,7 @@ class Facts:
 
 _MPII = (
     "published sizes for MPII, whose labels are under the Simplified BSD licence and whose pictures are frames of "
-    "other people's videos; not shipped: give a checkpoint"
+    "other people's videos; not shipped: hgedge models pull NAME fetches weights that come from a GPL-3.0 repository"
 )
 FACTS = {
     DEFAULT: Facts(
@@ -96,6 +104,18 @@ def config_of(name: str) -> HourglassConfig:
 def shipped_weights(name: str) -> Path | None:
     """The weights file that comes with hgedge for this name, or None."""
     return _shipped(name, "weights.safetensors")
+
+
+def pulled_weights(name: str) -> Path | None:
+    """The weights file that was pulled for this name, or None."""
+    path = cache_folder() / RELEASED.get(name, "")
+    return path if name in RELEASED and path.is_file() else None
+
+
+def cache_folder() -> Path:
+    """Where pulled weights lie: hgedge/models in `$XDG_CACHE_HOME`, or in ~/.cache where that is not set."""
+    cache = Path(os.environ.get("XDG_CACHE_HOME", ""))
+    return (cache if cache.is_absolute() else Path.home() / ".cache") / "hgedge" / "models"
 
 
 def shipped_ranges(name: str) -> Path | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 
 import pytest
@@ -12,7 +13,7 @@ from torch import nn
 from hgedge.checkpoints import load_checkpoint
 from hgedge.checkpoints.key_maps import ANIBALI, COUNTER, HGEDGE, tensor_shapes
 from hgedge.datasets.keypoint_sets import LSP14, MPII16
-from hgedge.models.hourglass import HourglassConfig
+from hgedge.models.hourglass import HEADS, STEMS, HourglassConfig
 from hgedge.spec import DecodeSpec, InputSpec
 
 ROUNDING = 1e-6  # the same convolutions in the same order; only sums of two may swap sides
@@ -154,10 +155,20 @@ def test_input_and_keypoints_of_the_lineage(tmp_path):
     assert mpii.decode == DecodeSpec()
 
 
-@pytest.mark.parametrize("config", [HourglassConfig(3, 2, 16, 2, 5, 1), HourglassConfig(1, 1, 8, 1, 1)])
-def test_our_own_names_tell_the_config(config):
+PLAIN = [HourglassConfig(3, 2, 16, 2, 5, 1), HourglassConfig(1, 1, 8, 1, 1)]
+
+
+@pytest.mark.parametrize("config", PLAIN)
+@pytest.mark.parametrize("stem", STEMS)
+@pytest.mark.parametrize("head", HEADS)
+def test_our_own_names_tell_the_config(config, stem, head):
+    config = dataclasses.replace(config, stem=stem, head=head)
     assert HGEDGE.config(tensor_shapes(config)) == config
     assert HGEDGE.ours(config) == {name: name for name in tensor_shapes(config)}
+
+
+@pytest.mark.parametrize("config", PLAIN)
+def test_their_names_tell_the_config(config):
     assert ANIBALI.config({ANIBALI.theirs(config)[n]: shape for n, shape in tensor_shapes(config).items()}) == config
 
 

@@ -49,6 +49,7 @@ def refusal(path):
         lambda state: {"net": {"state_dict": state}},
         lambda state: {f"module.{name}": tensor for name, tensor in state.items()},
         lambda state: {"state_dict": {f"module.module.{name}": tensor for name, tensor in state.items()}},
+        lambda state: {"state_dict": {f"model.module.{name}": tensor for name, tensor in state.items()}, "epoch": 3},
     ],
 )
 @pytest.mark.parametrize("zipped", [True, False])

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import pytest
+import torch
 
 import hgedge.checkpoints
 from hgedge.checkpoints import resolve, save_checkpoint, weights_digest
-from hgedge.datasets.keypoint_sets import LSP14
+from hgedge.checkpoints.key_maps import ANIBALI
+from hgedge.datasets.keypoint_sets import LSP14, MPII16
 from hgedge.errors import CheckpointError
 from hgedge.models import config_of, shipped_weights, zoo
 from hgedge.spec import InputSpec
+
+DEFAULT_SHA256 = "d6f226011183fe0266248dd549cdcd4fdf113802e71694fc43370072c222ea27"  # range tables are keyed by it
 
 
 def save(path, net, name="mine"):
@@ -32,14 +36,36 @@ def test_none_and_default_are_the_shipped_network(tmp_path, monkeypatch, make_ne
     assert resolve(None).sha256 == resolve("default").sha256 == weights_digest(make_net())
 
 
-def test_a_zoo_name_without_weights_goes_before_a_file_of_that_name(tmp_path, monkeypatch, make_net):
+@pytest.fixture
+def cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    return tmp_path / "cache" / "hgedge" / "models"
+
+
+def test_a_zoo_name_without_weights_goes_before_a_file_of_that_name(tmp_path, monkeypatch, make_net, cache):
     monkeypatch.chdir(tmp_path)
     save(tmp_path / "hg2", make_net())
-    with pytest.raises(
-        CheckpointError, match="the weights of 'hg2' are not shipped with hgedge; give a checkpoint file"
-    ):
+    expected = (
+        "the weights of 'hg2' are not shipped with hgedge; pull them with: hgedge models pull hg2, or give a checkpoint"
+    )
+    with pytest.raises(CheckpointError, match=expected):
         resolve("hg2")
     assert resolve("./hg2").name == "mine"
+
+
+def test_pulled_weights_bear_the_models_name(cache, make_net):
+    net = make_net(num_keypoints=16)
+    theirs = ANIBALI.theirs(net.config)
+    state = {theirs[name]: tensor for name, tensor in net.state_dict().items() if name in theirs}
+    cache.mkdir(parents=True)
+    torch.save(state, cache / f"{zoo.RELEASED['hg2']}.partial")
+    with pytest.raises(CheckpointError, match="not shipped"):
+        resolve("hg2")
+    torch.save(state, cache / zoo.RELEASED["hg2"])
+    found = resolve("hg2")
+    assert (found.name, found.keypoints, found.sha256) == ("hg2", MPII16, weights_digest(net))
+    with pytest.raises(CheckpointError, match="hgedge models pull hg8"):
+        resolve("hg8")
 
 
 @pytest.mark.parametrize(
@@ -61,6 +87,7 @@ def test_anything_else_is_no_such_file(model, message):
 def test_the_shipped_default_is_what_the_zoo_says():
     checkpoint = resolve(None)
     assert checkpoint.name == "default"
+    assert checkpoint.sha256 == DEFAULT_SHA256
     assert checkpoint.net.config == config_of("default")
 
 

@@ -130,3 +130,11 @@ def test_a_folder_in_the_way_leaves_no_partial_file(tmp_path, make_net):
     with pytest.raises(CheckpointError, match="cannot be written"):
         save(tmp_path / "a.safetensors", make_net())
     assert [path.name for path in tmp_path.iterdir()] == ["a.safetensors"]
+
+
+def test_the_stride_is_the_networks_own_unless_it_is_said(tmp_path, make_net):
+    for stem, stride in (("conv7x7", 4), ("pointwise", 1)):
+        save_checkpoint(
+            tmp_path / "a.safetensors", make_net(stem=stem), name="a", input=InputSpec((64, 64)), keypoints=LSP14
+        )
+        assert load_checkpoint(tmp_path / "a.safetensors").decode == DecodeSpec(stride=stride, shift=0.25)

@@ -10,6 +10,7 @@ import torch
 
 from hgedge.checkpoints import load_checkpoint, weights_digest
 from hgedge.checkpoints.key_maps import ANIBALI
+from hgedge.checkpoints.weights import LATER_FIELDS
 
 
 def test_equals_a_plain_computation(make_net):
@@ -24,6 +25,19 @@ def test_equals_a_plain_computation(make_net):
             values = np.ascontiguousarray(tensor.numpy(), dtype="<f4")
             content += f"{name} {list(values.shape)}\n".encode() + values.tobytes()
     assert weights_digest(net) == hashlib.sha256(content).hexdigest()
+
+
+def test_a_field_that_came_later_counts_where_it_is_not_the_default(make_net):
+    net = make_net(num_stacks=1, head="rectified", stem="pointwise")
+    assert list(LATER_FIELDS) == ["head"]
+    digest = hashlib.sha256(
+        b'{"depth": 4, "head": "rectified", "in_channels": 3, "num_blocks": 1, '
+        b'"num_features": 8, "num_keypoints": 14, "num_stacks": 1, "stem": "pointwise"}\n'
+    )
+    for name, tensor in sorted(net.state_dict().items()):
+        if "num_batches_tracked" not in name:
+            digest.update(f"{name} {list(tensor.shape)}\n".encode() + tensor.numpy().astype("<f4").tobytes())
+    assert weights_digest(net) == digest.hexdigest()
 
 
 def test_memory_layout_mode_and_counters_do_not_count(make_net):

@@ -44,6 +44,22 @@ def test_output_is_the_prediction_of_the_last_kept_stack(two_stacks, run, num_st
     assert {item.name for item in model.graph.initializer} == used - {"x", "heatmaps", "a", "b"}
 
 
+def test_a_prediction_ends_behind_its_batchnorm_and_relu(build, random, run):
+    nodes = [
+        ("Conv", ["x", "outs.0.conv.weight"], "a", {}),
+        ("BatchNormalization", ["a", "one", "zero", "zero", "one"], "b", {}),
+        ("Relu", ["b"], "c", {}),
+        ("Unsqueeze", ["c", "axis"], "all_heatmaps", {}),
+    ]
+    constants = {"outs.0.conv.weight": random(3, 4, 1, 1), "one": np.ones(3), "zero": np.zeros(3)}
+    model = build([("Constant", [], "axis", {"value_ints": [1]}), *nodes], constants, ("all_heatmaps",))
+    (every,) = run(model)
+    keep_stacks(model)
+    (heatmaps,) = run(model)
+    np.testing.assert_array_equal(heatmaps, every[:, 0])
+    assert [node.op_type for node in model.graph.node] == ["Conv", "BatchNormalization", "Relu"]
+
+
 def test_a_stack_that_is_not_there(two_stacks):
     for number in (0, 3):
         with pytest.raises(ExportError, match=rf"the graph has 2 stacks .*outs\.N\.weight.*, not {number}"):
