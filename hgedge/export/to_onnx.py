@@ -41,9 +41,9 @@ def onnx_from_network(net: HourglassNet, input: InputSpec, num_stacks: int | Non
         num_stacks: Stacks to keep, from the first on; None keeps all.
 
     Returns:
-        Opset 17. Input `image` (N, C, H, W) float32, already normalised; output `heatmaps` (N, K, H / s, W / s) float32,
-        s the stride,
-        of the last kept stack; N is dynamic. Tensors and nodes bear the names of `rewrites.name_tensors`.
+        Opset 17. Input `image` (N, C, H, W) float32, already normalised; output `heatmaps` (N, K, h, w) float32 of the
+        last kept stack, h and w the input's by the network's stride; N is dynamic. Tensors and nodes bear the names of
+        `rewrites.name_tensors`.
 
     Raises:
         ConfigError: The input does not fit the network, or it has no such stack.
