@@ -33,7 +33,7 @@ COMMANDS: dict[Callable[..., int | None], str] = {
 EXTRAS = {
     "cv2": "video",
     "h5py": "bench",
-    "matplotlib": "bench",
+    "matplotlib": "train",
     "onnx": "build",
     "onnxruntime": "onnxruntime",
     "onnxscript": "export",

@@ -68,7 +68,8 @@ class Terminal:
         from rich import progress
 
         columns = (progress.TextColumn("{task.description}"), progress.BarColumn(), progress.MofNCompleteColumn())
-        with progress.Progress(*columns, progress.TimeElapsedColumn(), console=self.stderr, transient=True) as bars:
+        times = (progress.TimeElapsedColumn(), progress.TimeRemainingColumn())
+        with progress.Progress(*columns, *times, console=self.stderr, transient=True) as bars:
             tasks: dict[str, progress.TaskID] = {}
 
             def report(stage: str, done: int, total: int) -> None:

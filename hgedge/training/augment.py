@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 
 from hgedge import geometry
 from hgedge.pose import KeypointSet
+from hgedge.sources.opencv import cv2
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ def training_crop(
     """Draw one augmented crop.
 
     Args:
-        picture: (H, W, 3) uint8, BGR.
+        picture: (H, W, C) uint8, BGR or grey.
         keypoints: (K, 2) picture pixels.
         labelled: (K,) bool.
         box_xyxy: (4,) the data set's crop.
@@ -58,7 +58,7 @@ def training_crop(
         random: The sample's own generator.
 
     Returns:
-        crop: (H, W, 3) uint8, BGR.
+        crop: (H, W, C) uint8.
         keypoints: (K, 2) float64, crop pixels.
         labelled: (K,) bool.
     """
@@ -68,11 +68,14 @@ def training_crop(
     moved = geometry.transform(geometry.invert(affine), keypoints)
     if random.random() < augmentation.flip:
         order = list(keypoint_set.flip_indices)
-        crop = crop[:, ::-1]
+        crop = cv2.flip(crop, 1)
         moved = np.column_stack([width - 1 - moved[:, 0], moved[:, 1]])[order]
         labelled = labelled[order]
-    gains = 1 + augmentation.gain * random.uniform(-1, 1) + augmentation.gain / 3 * random.uniform(-1, 1, 3)
-    crop = np.clip(crop * gains.astype(np.float32), 0, 255).astype(np.uint8)
+    channels = picture.shape[2]
+    shared, own = random.uniform(-1, 1), random.uniform(-1, 1, channels)
+    gains = np.float32(1 + augmentation.gain * shared + augmentation.gain / 3 * own)
+    levels = np.clip(np.arange(256, dtype=np.uint8)[:, None] * gains, 0, 255).astype(np.uint8)
+    crop = cv2.LUT(crop, levels[None]).reshape(height, width, channels)
     if random.random() < augmentation.occlusion:
         _occlude(crop, random)
     return crop, moved, labelled
@@ -95,4 +98,4 @@ def _occlude(crop: np.ndarray, random: np.random.Generator) -> None:
     size = np.array(crop.shape[:2])
     extent = (size * random.uniform(0.1, 0.33, 2)).astype(int)
     top, left = (random.uniform(0, 1, 2) * (size - extent)).astype(int)
-    crop[top : top + extent[0], left : left + extent[1]] = random.integers(0, 256, 3, dtype=np.uint8)
+    crop[top : top + extent[0], left : left + extent[1]] = random.integers(0, 256, crop.shape[2], dtype=np.uint8)

@@ -1,260 +1,227 @@
-"""The training loop: epochs of augmented crops, averaged weights, a score after each, a checkpoint to go on from."""
+"""The training loop: epochs of augmented crops, a score after each, and everything written down to go on from."""
 
 from __future__ import annotations
 
 import json
 import logging
-import math
-import os
-import pickle
 import time
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
-import torch
-from torch import Tensor
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-import hgedge.datasets
-from hgedge import geometry
+from hgedge.checkpoints.header import Header
 from hgedge.checkpoints.save import save_checkpoint
-from hgedge.datasets import Dataset
-from hgedge.datasets.targets import gaussian_heatmaps
 from hgedge.errors import CheckpointError, ConfigError
-from hgedge.evaluation.pck import pck
-from hgedge.models.hourglass import HourglassNet, channels_last
+from hgedge.models.hourglass import HourglassNet
 from hgedge.progress import Progress, no_progress
-from hgedge.runtime.decode import decode
-from hgedge.runtime.preprocess import crop, normalise
-from hgedge.spec import InputSpec
-from hgedge.training.augment import training_crop
-from hgedge.training.config import Phase, TrainingConfig
-from hgedge.training.loss import heatmap_loss
+from hgedge.spec import DecodeSpec
+from hgedge.training import plots
+from hgedge.training.config import TrainingConfig
+from hgedge.training.data import (
+    GIGABYTE,
+    Ahead,
+    Batch,
+    Pictures,
+    Samples,
+    labels_digest,
+    open_split,
+    opencv_on_one_thread,
+)
+from hgedge.training.distributed import World, joined
+from hgedge.training.learner import Learner
+from hgedge.training.line import Line, told
+from hgedge.training.schedule import best_of, learning_rate
+from hgedge.training.score import Validation
+from hgedge.training.state import check_same_run, described, load_state, save_state, sweep, write_whole
 
 log = logging.getLogger(__name__)
 
-Batch = tuple[Tensor, Tensor, Tensor]
+
+@dataclass(frozen=True)
+class Trained:
+    """What a run has made.
+
+    Attributes:
+        checkpoint: The averaged weights of the best epoch, ready for `hgedge build`.
+        metric: What the best is chosen by.
+        best: That epoch's line of the log.
+        epochs: Epochs that were trained in all.
+    """
+
+    checkpoint: Path
+    metric: str
+    best: Line
+    epochs: int
 
 
-def train(config: TrainingConfig, progress: Progress = no_progress) -> Path:
+def train(config: TrainingConfig, progress: Progress = no_progress) -> Trained:
     """Train, or go on with, the run that a config describes.
 
-    Args:
-        config: The run. An interrupted run goes on after its last finished epoch, from `output/checkpoint.pt`.
-        progress: Told about the steps of each epoch.
+    In `output` lie, each whole at any moment: `model.safetensors`, the averaged weights of the best epoch of the last
+    phase so far, 16-bit; `last.safetensors`, those of the last epoch; `checkpoint.pt`, from which an interrupted run
+    goes on after its last finished epoch; `log.jsonl`, a line an epoch; `curve.png`; `predictions.png`.
 
-    Returns:
-        `output/model.safetensors`: the averaged weights after the last epoch, 16-bit, ready for `hgedge build`.
+    Args:
+        config: The run.
+        progress: Told about the steps of the whole run, and of scoring.
 
     Raises:
         SourceError: The data set or one of its pictures cannot be read.
-        ConfigError: The network and the data set have other keypoints.
+        ConfigError: Network, data set, teacher and processes do not fit together; the training diverged; or a file
+            cannot be written.
         CheckpointError: There is a checkpoint, but it is damaged or another run's.
+        BackendUnavailable: There is no such device.
     """
-    run = Run(config, progress)
-    for epoch in range(run.epoch, config.epochs):
-        line = run.train_epoch(epoch)
-        run.save(epoch + 1)
-        with open(run.output / "log.jsonl", "a", encoding="utf-8") as file:
-            file.write(json.dumps(line) + "\n")
-    return run.model_path
+    with joined(config.device) as world, opencv_on_one_thread():
+        run = Run(config, world, progress if world.rank == 0 else no_progress)
+        while not run.finished():
+            run.epoch()
+        return Trained(run.model_path, run.validation.metric, run.history[run.best()], len(run.history))
 
 
 class Run:
-    """Network, optimiser and data of one training run."""
+    """Network, data and history of one training run."""
 
-    def __init__(self, config: TrainingConfig, progress: Progress) -> None:
-        self.config = config
-        self.progress = progress
+    def __init__(self, config: TrainingConfig, world: World, progress: Progress) -> None:
+        self.config, self.world, self.progress = config, world, progress
         self.output = Path(config.output)
-        self.output.mkdir(parents=True, exist_ok=True)
-        self.checkpoint_path = self.output / "checkpoint.pt"
+        self.name = self.output.absolute().name
         self.model_path = self.output / "model.safetensors"
-        size = config.phases[-1].input_size
-        self.input = InputSpec((size, size), "rgb", config.mean, config.std)
-        torch.manual_seed(config.seed)
-        self.net = channels_last(HourglassNet(config.model))
-        self.averaged = AveragedModel(
-            self.net, multi_avg_fn=get_ema_multi_avg_fn(config.ema_decay), use_buffers=True
-        ).eval()
-        decays = [p for p in self.net.parameters() if p.ndim > 1]
-        stays = [p for p in self.net.parameters() if p.ndim == 1]
-        self.optimizer = torch.optim.AdamW(
-            [{"params": decays, "weight_decay": config.weight_decay}, {"params": stays, "weight_decay": 0.0}],
-            lr=config.learning_rate,
-            fused=True,
-        )
-        self.train_set, self.train_pictures = load_split(config, config.train_split)
-        self.val_set, self.val_pictures = load_split(config, config.val_split)
-        if len(self.train_set.keypoint_set) != config.model.num_keypoints:
-            raise ConfigError(
-                f"the network predicts {config.model.num_keypoints} keypoints, but {config.data} is labelled with "
-                f"{len(self.train_set.keypoint_set)}; set model.num_keypoints"
-            )
-        self.steps_per_epoch = len(self.train_set) // config.batch_size
-        if not self.steps_per_epoch:
-            raise ConfigError(f"batch_size is {config.batch_size}, but {config.data} has {len(self.train_set)} people")
-        self.epoch = 0
-        if self.checkpoint_path.exists():
-            self.resume()
+        self.data = open_split(config, config.data, config.train_split)
+        val = open_split(config, config.val_data or config.data, config.val_split)
+        self.pictures = Pictures(config.color == "gray", config.memory_gb * GIGABYTE)
+        self.validation = Validation(val, self.pictures, config.workers)
+        self.steps = steps_an_epoch(config, len(self.data), world.size)
+        decode = DecodeSpec(stride=float(config.model.stride))
+        Header(self.name, config.model, config.input, self.data.keypoint_set, decode)  # before hours of work
+        self.learner = Learner(config, self.data.keypoint_set, world)
+        self.history: list[Line] = []
+        inputs = {"labels to learn": labels_digest(self.data), "labels to score on": labels_digest(val)}
+        if self.learner.teacher is not None:
+            inputs["weights of the teacher"] = self.learner.teacher.sha256
+        self.described = described(config, **inputs)
+        self.resume(self.output / "checkpoint.pt")
+        if world.rank == 0:
+            self.output.mkdir(parents=True, exist_ok=True)
+            sweep(self.output)
 
-    def resume(self) -> None:
-        """Take up weights, averages and optimiser from the last finished epoch."""
-        path = self.checkpoint_path
+    def resume(self, path: Path) -> None:
+        """Take up weights, averages, optimiser and history, if there are any."""
+        if not path.exists():
+            return
+        before = load_state(path)
         try:
-            state = torch.load(path, map_location="cpu", weights_only=True)
-        except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
-            raise CheckpointError(f"{path} cannot be read; remove it to start anew ({type(error).__name__})") from error
-        try:
-            self.net.load_state_dict(state["net"])
-            self.averaged.load_state_dict(state["averaged"])
-            self.optimizer.load_state_dict(state["optimizer"])
-            self.epoch = state["epoch"]
-        except (KeyError, RuntimeError, TypeError, ValueError) as error:
+            check_same_run(path, before["run"], self.described)
+            self.learner.restore(before)
+            self.history = before["history"]
+        except (AttributeError, KeyError, RuntimeError, TypeError, ValueError) as error:
             raise CheckpointError(
-                f"{path} was made by another run than this config; remove it or choose another output"
+                f"{path} was made by another run or version; remove it or choose another output"
             ) from error
-        log.info("going on after epoch %d", self.epoch)
+        self.tell(f"going on after epoch {len(self.history)}")
 
-    def save(self, epoch: int) -> None:
-        """Write the checkpoint and the model so far, each under another name first, then renamed into place."""
-        state = {
-            "net": self.net.state_dict(),
-            "averaged": self.averaged.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "epoch": epoch,
-        }
-        partial = self.checkpoint_path.with_suffix(".partial")
-        torch.save(state, partial)
-        os.replace(partial, self.checkpoint_path)
-        save_checkpoint(
-            self.model_path,
-            cast(HourglassNet, self.averaged.module),
-            name=self.output.name,
-            input=self.input,
-            keypoints=self.train_set.keypoint_set,
-        )
+    def finished(self) -> bool:
+        """Whether all epochs are done, or the last phase has brought no gain for too long."""
+        done, patience = len(self.history), self.config.early_stopping
+        if done == self.config.epochs:
+            return True
+        in_last_phase = done and self.history[-1]["phase"] == len(self.config.phases) - 1
+        if not patience or not in_last_phase or done - 1 - self.best() < patience:
+            return False
+        self.tell(f"stopping early: no gain in {self.validation.metric} for {patience} epochs")
+        return True
 
-    def train_epoch(self, epoch: int) -> dict[str, float]:
-        """One pass over the training split, then a score on the validation split; returns the line for the log."""
-        config = self.config
-        phase = config.phase(epoch / config.epochs)
-        started, total = time.monotonic(), 0.0
-        self.net.train()
-        for step, batch in enumerate(self.batches(epoch, phase.input_size)):
-            rate = learning_rate(config, (epoch + step / self.steps_per_epoch) / config.epochs)
-            for group in self.optimizer.param_groups:
-                group["lr"] = rate
-            total += self.train_step(batch, phase)
-            self.progress(f"epoch {epoch + 1}", step + 1, self.steps_per_epoch)
-        trained = time.monotonic()
-        scores = self.score(phase.input_size)
-        line = {
-            "epoch": epoch + 1,
-            "input_size": phase.input_size,
-            "loss": round(total / self.steps_per_epoch, 4),
+    def best(self) -> int:
+        """The best epoch of the phase that the last one belongs to, counted from 0."""
+        phase = [line["phase"] == self.history[-1]["phase"] for line in self.history]
+        start = phase.index(True)
+        return start + best_of(self.scores()[start:])
+
+    def scores(self) -> list[float]:
+        """What was scored after every epoch; higher is better."""
+        return [self.validation.gain(line[self.validation.metric]) for line in self.history]
+
+    def epoch(self) -> None:
+        """Train, score and write everything down."""
+        epoch = len(self.history)
+        number = self.config.phase_at(epoch)
+        size = self.config.phases[number].input_size
+        line = {"epoch": epoch + 1, "phase": number, "input_size": size, **self.train_epoch(epoch, number)}
+        started = time.perf_counter()
+        spec = replace(self.config.input, hw=(size, size))
+        learner, stride = self.learner, self.config.model.stride
+        found = self.validation.find(learner.averaged, spec, stride, learner.bf16, self.world, self.progress)
+        line |= {"score_seconds": round(time.perf_counter() - started, 2), **self.validation.metrics(found)}
+        self.history.append(line)
+        self.tell(told(self.history, self.config, self.validation.metric, self.best()))
+        if self.world.rank == 0:
+            write_whole(self.output / "predictions.png", plots.predictions_png(self.validation, found, spec))
+            self.write()
+
+    def train_epoch(self, epoch: int, number: int) -> dict[str, Any]:
+        """One pass over the training split; returns what the log tells of it."""
+        config, phase, scores = self.config, self.config.phases[number], self.scores()
+        ahead = self.batches(epoch, phase.input_size)
+        batches, losses, rate, started = iter(ahead), 0.0, 0.0, time.perf_counter()
+        self.learner.begin_epoch()
+        for step in range(self.steps):
+            rate = learning_rate(config, (epoch + step / self.steps) / config.epochs, scores)
+            losses += self.learner.step(islice(batches, config.accumulate), phase, rate)
+            self.progress("train", epoch * self.steps + step + 1, config.epochs * self.steps)
+        self.learner.end_epoch()
+        seconds = time.perf_counter() - started
+        own = self.steps * config.accumulate * config.batch_size / self.world.size
+        return {
+            "loss": round(losses / self.steps, 4),
             "learning_rate": rate,
-            "seconds": round(trained - started, 1),
-            "crops_per_s": round(self.steps_per_epoch * config.batch_size / (trained - started), 1),
-            **scores,
+            "seconds": round(seconds, 2),
+            "crops_per_s": round(own * self.world.size / seconds, 1),
+            "step_crops_per_s": round(own / max(seconds - ahead.waited_s, 1e-9), 1),
+            "loader_crops_per_s": round(own * config.workers / max(ahead.busy_s, 1e-9), 1),
+            "waited": round(ahead.waited_s / seconds, 3),
         }
-        log.info("%s", line)
-        return line
 
-    def train_step(self, batch: Batch, phase: Phase) -> float:
-        """One optimiser step; returns the loss."""
-        images, target, counts = batch
-        with torch.autocast("cpu", torch.bfloat16, enabled=self.config.precision == "bf16"):
-            predicted = self.net(images)
-        loss = heatmap_loss(predicted, target, counts, phase.peak_weight, phase.location_weight)
-        self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(self.net.parameters(), 5.0)
-        self.optimizer.step()
-        self.averaged.update_parameters(self.net)
-        return loss.item()
+    def batches(self, epoch: int, size: int) -> Ahead[np.ndarray, Batch]:
+        """This process's parts of the epoch's batches, in shuffled order."""
+        config = self.config
+        order = np.random.default_rng((config.seed, epoch)).permutation(len(self.data))
+        chunks = order[: self.steps * config.accumulate * config.batch_size].reshape(-1, config.batch_size)
+        samples = Samples(config, self.data, self.pictures, epoch, size, self.world.device.type == "cuda")
+        return Ahead(samples.batch, [self.world.share(chunk) for chunk in chunks], config.workers)
 
-    def batches(self, epoch: int, size: int) -> Iterator[Batch]:
-        """The epoch's batches in shuffled order, each prepared while the one before it trains."""
-        order = np.random.default_rng((self.config.seed, epoch)).permutation(len(self.train_set))
-        chunks = order[: self.steps_per_epoch * self.config.batch_size].reshape(self.steps_per_epoch, -1)
-        with ThreadPoolExecutor(max_workers=1) as pool:
-            upcoming = pool.submit(self.make_batch, chunks[0], epoch, size)
-            for chunk in chunks[1:]:
-                ready = upcoming.result()
-                upcoming = pool.submit(self.make_batch, chunk, epoch, size)
-                yield ready
-            yield upcoming.result()
+    def write(self) -> None:
+        """Write what the last epoch brought. The state comes last: all that it tells of lies beside it by then."""
+        net = cast(HourglassNet, self.learner.averaged.module)
+        best, keypoints = self.best(), self.data.keypoint_set
+        paths = [self.output / "last.safetensors", *([self.model_path] if best == len(self.history) - 1 else [])]
+        for path in paths:
+            save_checkpoint(path, net, name=self.name, input=self.config.input, keypoints=keypoints)
+        write_whole(self.output / "curve.png", plots.curve_png(self.history, self.validation.metric, best))
+        write_whole(self.output / "log.jsonl", "".join(json.dumps(line) + "\n" for line in self.history).encode())
+        state = {**self.learner.state(), "history": self.history, "run": self.described}
+        save_state(self.output / "checkpoint.pt", state)
 
-    def make_batch(self, indices: np.ndarray, epoch: int, size: int) -> Batch:
-        """Crops, targets and counts of some samples as tensors."""
-        crops, points, labels = [], [], []
-        for index in indices:
-            person = self.train_set.people[index]
-            cropped, keypoints, labelled = training_crop(
-                self.train_pictures[index],
-                person.keypoints,
-                person.labelled,
-                person.box_xyxy,
-                self.train_set.keypoint_set,
-                (size, size),
-                self.config.augmentation,
-                np.random.default_rng((self.config.seed, epoch, int(index))),
-            )
-            crops.append(cropped)
-            points.append(keypoints)
-            labels.append(labelled)
-        cells = size // self.config.model.stride
-        target, counts = gaussian_heatmaps(
-            np.stack(points), np.stack(labels), (cells, cells), self.config.model.stride, self.config.sigma
-        )
-        return self.normalise(np.stack(crops)), torch.from_numpy(target), torch.from_numpy(counts)
-
-    def normalise(self, crops: np.ndarray) -> Tensor:
-        """(N, H, W, 3) uint8 BGR crops to a (N, 3, H, W) float32 channels-last tensor, RGB, normalised."""
-        image = torch.from_numpy(normalise(crops, self.input))
-        return image.contiguous(memory_format=torch.channels_last)
-
-    @torch.inference_mode()
-    def score(self, size: int) -> dict[str, float]:
-        """PCK of the averaged weights on the validation split, pooled, in percent."""
-        predicted = []
-        people = self.val_set.people
-        for start in range(0, len(people), 32):
-            chosen = range(start, min(start + 32, len(people)))
-            affines = [geometry.frame_from_input(people[i].box_xyxy, (size, size)) for i in chosen]
-            crops = np.empty((len(chosen), size, size, 3), np.uint8)
-            for index, affine, out in zip(chosen, affines, crops):
-                crop(self.val_pictures[index], affine, out)
-            with torch.autocast("cpu", torch.bfloat16, enabled=self.config.precision == "bf16"):
-                heatmaps = self.averaged(self.normalise(crops))[:, -1].float().numpy()
-            keypoints, _ = decode(heatmaps, self.config.model.stride)
-            predicted += [geometry.transform(affine, points) for affine, points in zip(affines, keypoints)]
-        result = pck(
-            np.stack(predicted),
-            np.stack([person.keypoints for person in people]),
-            np.stack([person.labelled for person in people]),
-            self.val_set.keypoint_set,
-        )
-        return {f"PCK@{t}": round(float(value), 2) for t, value in zip(result.thresholds, result.pooled)}
+    def tell(self, text: str) -> None:
+        """Log a line, once for all processes."""
+        if self.world.rank == 0:
+            log.info("%s", text)
 
 
-def learning_rate(config: TrainingConfig, progress: float) -> float:
-    """Linear warm-up, then a cosine down to a hundredth of the peak."""
-    if progress < config.warmup:
-        return config.learning_rate * max(progress / config.warmup, 0.01)
-    fraction = (progress - config.warmup) / (1 - config.warmup)
-    return config.learning_rate * (0.01 + 0.99 * (1 + math.cos(math.pi * fraction)) / 2)
-
-
-def load_split(config: TrainingConfig, split: str) -> tuple[Dataset, list[np.ndarray]]:
-    """A split and its decoded pictures, kept in memory.
+def steps_an_epoch(config: TrainingConfig, people: int, processes: int) -> int:
+    """Steps of the optimiser that a pass over so many people makes; what is left over waits for another epoch.
 
     Raises:
-        SourceError: A picture cannot be read.
+        ConfigError: There are too few people for one step, or a batch cannot be shared evenly.
     """
-    dataset = hgedge.datasets.open(config.data, split)
-    return dataset, [person.read() for person in dataset.people]
+    if config.batch_size % processes:
+        raise ConfigError(f"batch_size is {config.batch_size}, which {processes} processes cannot share evenly")
+    steps = people // (config.batch_size * config.accumulate)
+    if not steps:
+        raise ConfigError(
+            f"batch_size is {config.batch_size} and accumulate {config.accumulate}, but {config.data} has {people} "
+            "people to learn from"
+        )
+    return steps

@@ -6,7 +6,8 @@ For each labelled joint with target map t and predicted map h, after every stack
   + c * CE(softmax(beta h), t / sum t)         moves the highest cell to the right place
 
 averaged over the labelled joints of the batch and summed over stacks (intermediate supervision). With w = c = 0 this
-is the paper's squared error up to a constant factor.
+is the paper's squared error up to a constant factor. Maps of a teacher may be negative: where t weighs or is a share,
+max(t, 0) stands for it.
 """
 
 from __future__ import annotations
@@ -22,27 +23,63 @@ def heatmap_loss(
     peak_weight: float = 30.0,
     location_weight: float = 1.0,
     beta: float = 10.0,
+    total: Tensor | None = None,
 ) -> Tensor:
     """Weighted squared error plus spatial cross entropy.
 
     Args:
         predicted: (N, S, K, h, w), one prediction a stack.
-        target: (N, K, h, w) in [0, 1].
+        target: (N, K, h, w), in [0, 1] if drawn.
         counts: (N, K) bool, joints that count.
         peak_weight: w above.
         location_weight: c above.
         beta: Sharpness of the softmax over cells.
+        total: Joints to average over, where these are only a part of the batch; `counts`' own by default.
 
     Returns:
         Scalar float32.
     """
     predicted = predicted.float()
     goal = target[:, None]
-    squared = ((1 + peak_weight * goal) * (predicted - goal) ** 2).sum(dim=(-2, -1))
-    total = squared / (1 + peak_weight)
+    height = goal.clamp_min(0)
+    squared = ((1 + peak_weight * height) * (predicted - goal) ** 2).sum(dim=(-2, -1))
+    each = squared / (1 + peak_weight)
     if location_weight:
-        share = goal.flatten(-2) / goal.flatten(-2).sum(dim=-1, keepdim=True).clamp_min(1e-6)
+        share = height.flatten(-2) / height.flatten(-2).sum(dim=-1, keepdim=True).clamp_min(1e-6)
         logs = torch.log_softmax(beta * predicted.flatten(-2), dim=-1)
-        total = total - location_weight * (share * logs).sum(dim=-1)
-    weights = counts[:, None].to(total.dtype)
-    return (total * weights).sum() / weights.sum().clamp_min(1)
+        each = each - location_weight * (share * logs).sum(dim=-1)
+    weights = counts[:, None].to(each.dtype)
+    return (each * weights).sum() / (weights.sum() if total is None else total).clamp_min(1)
+
+
+def distillation_loss(
+    predicted: Tensor,
+    target: Tensor,
+    taught: Tensor,
+    counts: Tensor,
+    teacher_weight: float,
+    peak_weight: float = 30.0,
+    location_weight: float = 1.0,
+    total: Tensor | None = None,
+) -> Tensor:
+    """A mean of two losses: towards the labels' maps, and towards a teacher's.
+
+    Args:
+        predicted: As of `heatmap_loss`, and so are all that are not named here.
+        target: The labels' maps.
+        taught: (N, K, h, w), the teacher's.
+        counts: Joints that count, for both.
+        teacher_weight: The teacher's share, in [0, 1].
+        peak_weight: For both.
+        location_weight: For both.
+        total: For both.
+
+    Returns:
+        Scalar float32.
+
+    Source: Zhang, Zhu and Ye, "Fast Human Pose Estimation", CVPR 2019.
+    """
+    weights = {"peak_weight": peak_weight, "location_weight": location_weight, "total": total}
+    labels = heatmap_loss(predicted, target, counts, **weights)  # type: ignore[arg-type]
+    teacher = heatmap_loss(predicted, taught.float(), counts, **weights)  # type: ignore[arg-type]
+    return (1 - teacher_weight) * labels + teacher_weight * teacher

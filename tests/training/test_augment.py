@@ -72,3 +72,29 @@ def test_occlusion_paints_a_rectangle():
     painted = np.argwhere(crop.any(axis=2))
     extent = painted.max(axis=0) - painted.min(axis=0) + 1
     assert extent.prod() == len(painted) and (extent >= 9).all() and (extent <= 32).all()
+
+
+def test_grey_pictures_vary_as_colour_ones_do():
+    """A grey picture gives one channel, with joints where the colour picture of the same generator has them."""
+    always = Augmentation(occlusion=1.0)
+    color = marked_picture(7)
+    args = (KEYPOINTS, np.ones(14, bool), BOX, LSP14, (96, 96), always)
+    _, expected, _ = training_crop(color, *args, np.random.default_rng(1))
+    crop, keypoints, _ = training_crop(color[..., :1], *args, np.random.default_rng(1))
+    assert crop.shape == (96, 96, 1) and crop.dtype == np.uint8
+    np.testing.assert_array_equal(keypoints, expected)
+
+
+def test_brightness_changes_by_at_most_the_gain():
+    """One factor for all channels up to the gain, and one for each up to a third of it; white cannot grow."""
+    grey = np.full((200, 200, 3), 100, np.uint8)
+    still = Augmentation(rotation_deg=0.0, scale=(1.0, 1.0), shift=0.0, gain=0.3, occlusion=0.0)
+    means = []
+    for seed in range(40):
+        crop, _, _ = training_crop(
+            grey, KEYPOINTS, np.ones(14, bool), BOX, LSP14, (64, 64), still, np.random.default_rng(seed)
+        )
+        assert (crop == crop[0, 0]).all()
+        means.append(crop[0, 0].astype(float))
+    low, high = np.min(means), np.max(means)
+    assert 59 <= low < 75 and 125 < high <= 140 and len(np.unique(np.ptp(means, axis=1))) > 3

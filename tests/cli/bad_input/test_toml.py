@@ -42,7 +42,7 @@ CALIBRATIONS = {  # calibration/*.toml
 }
 HEAD = 'data = "nowhere"\noutput = "out"\n'
 TRAININGS = {
-    "": "r.toml is empty; known: augmentation, batch_size,",
+    "": "r.toml is empty; known: accumulate, augmentation,",
     BINARY: "r.toml cannot be read as TOML",
     'output = "out"': "r.toml: 'data' is missing",
     HEAD + "epoch = 3": "r.toml: unknown key 'epoch'; did you mean 'epochs'?",
@@ -50,7 +50,7 @@ TRAININGS = {
     HEAD + "[augmentation]\nrotation = 3.0": "r.toml: unknown key 'rotation'; did you mean 'rotation_deg'?",
     HEAD + 'epochs = "3"': "r.toml: 'epochs' must be int, but is '3'",
     HEAD + 'learning_rate = "x"': "r.toml: 'learning_rate' must be float, but is 'x'",
-    HEAD + "mean = [0.5]": "r.toml: 'mean' must be tuple[float, float, float], but is",
+    HEAD + "mean = [0.5]": "r.toml: rgb needs 3 values of mean and std, got (0.5,)",
     HEAD + "epochs = 0": "r.toml: epochs must be positive, but got 0",
     HEAD + "learning_rate = nan": "r.toml: learning_rate must be positive, but got nan",
     HEAD + "learning_rate = inf": "r.toml: learning_rate must be positive, but got inf",
