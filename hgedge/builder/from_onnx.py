@@ -91,7 +91,7 @@ def network_from_onnx(path: Path, options: BuildOptions) -> OnnxNetwork:
         spec,
         keypoints or _numbered(name, heatmaps.channels),
         DecodeSpec(stride=image.hw[0] / heatmaps.hw[0]),
-        heatmaps.num_like_it,
+        heatmaps.num_stacks,
         _parameters(ours.model),
         ours.model,
         image.sized_by_file,

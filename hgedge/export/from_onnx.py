@@ -11,7 +11,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from hgedge.errors import ExportError
-from hgedge.export.onnx_ends import LAYOUTS, HeatmapOutput, ImageInput, heatmap_output, run_onnx
+from hgedge.export.onnx_ends import LAYOUTS, STACKED, HeatmapOutput, ImageInput, heatmap_output, run_onnx
 from hgedge.export.read_onnx import is_half, opset, widen
 from hgedge.export.rewrites import cancel_transposes, collapse_reinjection, fold_batchnorm, lift_constants, rewrite
 from hgedge.export.rewrites.graph import Graph, attribute
@@ -68,7 +68,7 @@ def graph_from_onnx(
     made = run_onnx(path, {image.name: image.array(batch)}, str(path))
     shapes = {name: values.shape for name, values in made.items() if isinstance(values, np.ndarray)}
     output = heatmap_output(shapes, image, heatmaps, num_keypoints, path)
-    expected = made[output.name].astype(np.float32).transpose(LAYOUTS[output.layout])[:1]
+    expected = output.maps(made[output.name])[:1]
     tolerance = HALF_TOLERANCE if is_half(model) else TOLERANCE
     fixed = _for_one_picture(model, image, output)
     pictures = np.stack([picture, picture[:, ::-1, ::-1]])
@@ -101,7 +101,7 @@ def _for_one_picture(model: onnx.ModelProto, image: ImageInput, output: HeatmapO
 
 
 def _set_ends(model: onnx.ModelProto, image: ImageInput, output: HeatmapOutput) -> None:
-    """Call the ends `image` and `heatmaps`, with a Transpose where they are NHWC; drop other outputs."""
+    """Call the ends `image` and `heatmaps`, in our layout and of the last stack; drop other outputs."""
     graph = model.graph
     ends = {
         end.name: name if end.layout == "NCHW" else f"{name}.{end.layout}"
@@ -117,15 +117,29 @@ def _set_ends(model: onnx.ModelProto, image: ImageInput, output: HeatmapOutput) 
     if image.layout != "NCHW":
         order = np.argsort(LAYOUTS[image.layout]).tolist()
         nodes.insert(0, helper.make_node("Transpose", [INPUT], [ends[image.name]], perm=order))
-    if output.layout != "NCHW":
-        order = list(LAYOUTS[output.layout])
-        nodes.append(helper.make_node("Transpose", [ends[output.name]], [OUTPUT], perm=order))
+    if output.layout == STACKED:
+        nodes.append(_last_stack(graph, ends[output.name], output.num_stacks))
+    elif output.layout != "NCHW":
+        nodes.append(helper.make_node("Transpose", [ends[output.name]], [OUTPUT], perm=list(LAYOUTS[output.layout])))
     del graph.node[:], graph.input[:], graph.output[:], graph.value_info[:]
     graph.node.extend(nodes)
     shapes = ((graph.input, INPUT, image), (graph.output, OUTPUT, output))
     for side, name, end in shapes:
         side.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, end.channels, *end.hw]))
     Graph(model).remove_dead()
+
+
+def _last_stack(graph: onnx.GraphProto, stacked: str, num_stacks: int) -> onnx.NodeProto:
+    """The node that makes `heatmaps` out of all stacks' maps: of maps that were put together the last as they were."""
+    makers = {name: node for node in graph.node for name in node.output}
+    together = makers.get(stacked)
+    if together is not None and (together.op_type, attribute(together, "axis", 0)) == ("Concat", 1):
+        last = makers.get(together.input[-1])
+        if len(together.input) == num_stacks and last is not None and last.op_type == "Unsqueeze":
+            return helper.make_node("Identity", [last.input[0]], [OUTPUT])
+    index = numpy_helper.from_array(np.int64(num_stacks - 1), f"{OUTPUT}.stack")
+    graph.initializer.append(index)
+    return helper.make_node("Gather", [stacked, index.name], [OUTPUT], axis=1)
 
 
 def _simplified(model: onnx.ModelProto) -> onnx.ModelProto:

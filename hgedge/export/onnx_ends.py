@@ -18,6 +18,7 @@ from hgedge.errors import BackendUnavailable, ConfigError, ExportError
 log = logging.getLogger(__name__)
 
 LAYOUTS = {"NCHW": (0, 1, 2, 3), "NHWC": (0, 3, 1, 2)}  # where N, C, H, W stand
+STACKED = "NSCHW"  # the maps of all stacks in one output, the last of which counts
 FLOATS: dict[int, Any] = {TensorProto.FLOAT: np.float32, TensorProto.FLOAT16: np.float16}
 CHANNELS = (1, 3)
 
@@ -56,17 +57,22 @@ class HeatmapOutput:
 
     Attributes:
         name: As the file calls it.
-        layout: "NCHW" or "NHWC".
+        layout: "NCHW", "NHWC" or "NSCHW".
         channels: Keypoints.
         hw: Height and width in cells.
-        num_like_it: Outputs of the same shape, this one included: stacks.
+        num_stacks: Stacks: in this output, or outputs of its shape.
     """
 
     name: str
     layout: str
     channels: int
     hw: tuple[int, int]
-    num_like_it: int
+    num_stacks: int
+
+    def maps(self, made: np.ndarray) -> np.ndarray:
+        """(N, K, h, w) float32 of the last stack, out of what the file's output gives."""
+        last = made[:, -1] if self.layout == STACKED else made.transpose(LAYOUTS[self.layout])
+        return last.astype(np.float32)
 
 
 def image_input(model: onnx.ModelProto, input_hw: tuple[int, int] | None, where: Path) -> ImageInput:
@@ -148,6 +154,9 @@ def heatmap_output(
         )
     name = list(found)[-1]
     layout, channels, hw = found[name]
+    if layout == STACKED:
+        log.info("heatmaps are output %s %s, the last of its %d stacks", name, shapes[name], shapes[name][1])
+        return HeatmapOutput(name, layout, channels, hw, shapes[name][1])
     alike = sum(_as_heatmaps(shape, image, channels) == found[name] for shape in shapes.values())
     log.info(
         "heatmaps are output %s %s, %s%s", name, shapes[name], layout, f", the last of {alike}" if alike > 1 else ""
@@ -159,6 +168,9 @@ def _as_heatmaps(
     shape: tuple[int, ...], image: ImageInput, num_keypoints: int | None
 ) -> tuple[str, int, tuple[int, int]] | None:
     """Layout (the input's goes first), channels, height and width of heatmaps; None where the shape is another."""
+    if len(shape) == len(STACKED):
+        found = _as_heatmaps((shape[0], *shape[2:]), image, num_keypoints)
+        return (STACKED, *found[1:]) if found is not None and found[0] == "NCHW" else None
     for layout in sorted(LAYOUTS, key=lambda layout: layout != image.layout):
         if len(shape) != len(LAYOUTS[layout]):
             return None

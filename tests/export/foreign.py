@@ -45,6 +45,13 @@ class MobileStacks(nn.Module):
         return features, first, self.second(torch.cat([features, first], 1))
 
 
+class OneOutput(MobileStacks):
+    """The maps of both stacks in one output, (N, 2, K, h, w)."""
+
+    def forward(self, image: Tensor) -> Tensor:
+        return torch.stack(super().forward(image)[1:], dim=1)
+
+
 class Shuffled(nn.Module):
     """A channel shuffle, which an export of one fixed batch writes down with its size."""
 

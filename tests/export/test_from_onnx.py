@@ -16,11 +16,13 @@ from hgedge.errors import ConfigError, ExportError  # noqa: E402
 from hgedge.export.from_onnx import HALF_TOLERANCE, graph_from_onnx  # noqa: E402
 from hgedge.export.onnx_ends import image_input  # noqa: E402
 from hgedge.export.read_onnx import read_onnx  # noqa: E402
+from hgedge.quantization.placement import head_indices  # noqa: E402
 from hgedge.quantization.ranges import naming_version  # noqa: E402
 from tests.export.foreign import (  # noqa: E402
     KEYPOINTS,
     ChannelsLast,
     MobileStacks,
+    OneOutput,
     Shuffled,
     SimpleBaseline,
     exported,
@@ -95,8 +97,22 @@ def test_the_last_of_several_stacks(tmp_path, opset, dynamo, caplog):
     net = seeded(MobileStacks)
     made = converted(saved(exported(net, opset, dynamo, FREE, outputs=3), tmp_path))
     check(made, net, 2)
-    assert (made.heatmaps.name, made.heatmaps.num_like_it) == ("out2", 2)
+    assert (made.heatmaps.name, made.heatmaps.num_stacks) == ("out2", 2)
     assert "heatmaps are output out2 (1, 5, 16, 16), NCHW, the last of 2" in caplog.text
+
+
+@pytest.mark.parametrize(("opset", "dynamo"), [(13, False), (18, True)])
+def test_the_last_stack_of_one_output(tmp_path, opset, dynamo, caplog):
+    """(N, S, K, h, w), as stacked hourglasses often give their maps; the last is quantised as if it were alone."""
+    caplog.set_level("INFO")
+    net = seeded(OneOutput)
+    made = converted(saved(exported(net, opset, dynamo, FREE), tmp_path))
+    with torch.inference_mode():
+        expected = net(torch.from_numpy(picture()[None]))[:, -1].numpy()
+    assert np.abs(run(made.model, picture()[None]) - expected).max() <= CLOSE * np.ptp(expected)
+    assert made.heatmaps.num_stacks == 2 and "the last of its 2 stacks" in caplog.text
+    assert not {"Gather", "Unsqueeze"} & {node.op_type for node in made.model.graph.node}
+    assert len(head_indices(made.model)) == 1
 
 
 def test_the_output_that_is_asked_for(tmp_path):

@@ -147,7 +147,7 @@ IMAGE = ImageInput("x", "NCHW", 3, (64, 48), 1, TensorProto.FLOAT, True)
 )
 def test_the_output_is_found(tmp_path, shapes, count, name, layout, alike):
     found = heatmap_output(shapes, IMAGE, None, count, tmp_path)
-    assert (found.name, found.layout, found.num_like_it) == (name, layout, alike)
+    assert (found.name, found.layout, found.num_stacks) == (name, layout, alike)
 
 
 @pytest.mark.parametrize("shape", [(1, 14), (1, 14, 16, 16), (1, 14, 24, 18), (1, 14, 128, 96), (1, 17, 16, 12)])
