@@ -137,7 +137,7 @@ def _last_stack(graph: onnx.GraphProto, stacked: str, num_stacks: int) -> onnx.N
         last = makers.get(together.input[-1])
         if len(together.input) == num_stacks and last is not None and last.op_type == "Unsqueeze":
             return helper.make_node("Identity", [last.input[0]], [OUTPUT])
-    index = numpy_helper.from_array(np.int64(num_stacks - 1), f"{OUTPUT}.stack")
+    index = numpy_helper.from_array(np.array(num_stacks - 1, np.int64), f"{OUTPUT}.stack")
     graph.initializer.append(index)
     return helper.make_node("Gather", [stacked, index.name], [OUTPUT], axis=1)
 

@@ -1,7 +1,7 @@
 """The sizes of the stacked hourglass that have names, and where their files are; none of this needs PyTorch.
 
-hg1, hg2 and hg8 are the published networks for MPII (256 features, 16 keypoints), whose weights `hgedge.models.pull`
-fetches; `default` is the one whose weights and calibration ranges come with hgedge.
+`default` (bodies) and `face68` (faces) come with hgedge, weights, calibration ranges and portable half. hg1, hg2 and hg8
+are the published networks for MPII (256 features, 16 keypoints), whose weights `hgedge.models.pull` fetches.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ DEFAULT = "default"
 FOLDER = Path(__file__).parent  # <name>/weights.safetensors, <name>/portable/: half of a bundle
 SIZES = {
     DEFAULT: {"num_stacks": 2, "num_features": 128, "num_keypoints": 14},
+    "face68": {"num_stacks": 2, "num_features": 64, "num_keypoints": 68, "in_channels": 1},
     "hg1": {"num_stacks": 1, "num_features": 256, "num_keypoints": 16},
     "hg2": {"num_stacks": 2, "num_features": 256, "num_keypoints": 16},
     "hg8": {"num_stacks": 8, "num_features": 256, "num_keypoints": 16},
@@ -68,6 +69,12 @@ FACTS = {
         {"PCK@0.5 pooled": 78.9, "PCK@0.2 pooled": 59.5, "PCK@0.1 pooled": 38.1, "PCK@0.05 pooled": 16.6},
         "FP32, 498 people of LSPET val; see hgedge/models/default/README.md",
     ),
+    "face68": Facts(
+        "face68", (128, 128), 442_504, 0.1449,
+        "comes with hgedge, INT8 ranges too. Trained on crops of YouTube Faces (68 points), research use",
+        {"NME": 6.16, "within@0.1 pooled": 87.2, "within@0.05 pooled": 49.9},
+        "FP32, 187 faces of subjects that it has not seen; see hgedge/models/face68/README.md",
+    ),
     "hg1": Facts("mpii16", (256, 256), 3_586_960, 5.8047, _MPII),
     "hg2": Facts(
         "mpii16", (256, 256), 6_730_912, 8.9554, _MPII,
@@ -97,7 +104,10 @@ def config_of(name: str) -> HourglassConfig:
         raise ConfigError(f"unknown model {name!r}; known: {', '.join(SIZES)}")
     sizes = SIZES[name]
     return HourglassConfig(
-        num_stacks=sizes["num_stacks"], num_features=sizes["num_features"], num_keypoints=sizes["num_keypoints"]
+        num_stacks=sizes["num_stacks"],
+        num_features=sizes["num_features"],
+        num_keypoints=sizes["num_keypoints"],
+        in_channels=sizes.get("in_channels", 3),
     )
 
 

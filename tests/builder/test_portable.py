@@ -113,9 +113,10 @@ def test_what_needs_pytorch_says_so(bare, option):
     assert done.returncode == 3 and "pip install 'hgedge[export]'" in done.stderr, done.stderr
 
 
-def test_the_half_is_the_checkpoints(shared_data):
+@pytest.mark.parametrize("name", ["default", "face68"])
+def test_the_half_is_the_checkpoints(name):
     """New weights need a new half."""
-    half, checkpoint = shipped_half("default"), resolve("default")
+    half, checkpoint = shipped_half(name), resolve(name)
     manifest = open_bundle(half)
     assert manifest.model.sha256 == checkpoint.sha256 and manifest.precision == "int8" and manifest.backend is None
     assert (manifest.input, manifest.keypoints) == (checkpoint.input, checkpoint.keypoints)
@@ -130,8 +131,9 @@ def test_the_half_is_the_checkpoints(shared_data):
         assert np.abs(other - ours).max() <= EXACT * np.ptp(ours)
 
 
-def test_the_half_is_portable():
-    half = shipped_half("default")
+@pytest.mark.parametrize("name", ["default", "face68"])
+def test_the_half_is_portable(name):
+    half = shipped_half(name)
     types = {item.data_type for item in onnx.load(half / "model.onnx").graph.initializer}
     assert onnx.TensorProto.INT8 in types and onnx.TensorProto.UINT8 not in types
-    assert shipped_weights("default").parent == half.parent
+    assert shipped_weights(name).parent == half.parent

@@ -55,14 +55,16 @@ def rows(tmp_path: Path, nothing_pulled) -> list[dict]:
 def test_all_models_with_their_sizes(rows: list[dict]) -> None:
     assert [row["name"] for row in rows] == list(zoo_names())
     for row in rows:
-        assert {key: row[key] for key in ("num_stacks", "num_features", "num_keypoints")} == SIZES[row["name"]]
+        assert {key: row[key] for key in SIZES[row["name"]]} == SIZES[row["name"]]
         assert len(keypoint_set(row["keypoints"]).names) == row["num_keypoints"]
 
 
 def test_what_is_shipped(rows: list[dict]) -> None:
-    default, *others = rows
-    assert default["shipped"] and default["weights_bytes"] == shipped_weights("default").stat().st_size
-    assert default["portable_bytes"] == sum(path.stat().st_size for path in shipped_half("default").iterdir())
+    shipped, others = [row for row in rows if row["shipped"]], [row for row in rows if not row["shipped"]]
+    assert [row["name"] for row in shipped] == ["default", "face68"]
+    for row in shipped:
+        assert row["weights_bytes"] == shipped_weights(row["name"]).stat().st_size
+        assert row["portable_bytes"] == sum(path.stat().st_size for path in shipped_half(row["name"]).iterdir())
     assert all(not row["shipped"] and row["weights_bytes"] is None and row["pulled"] is None for row in others)
 
 
@@ -87,7 +89,7 @@ def counted(name: str) -> tuple[int, float]:
         for module in net.modules():
             if isinstance(module, torch.nn.Conv2d):
                 module.register_forward_hook(count)
-        net(torch.empty(1, 3, height, width))
+        net(torch.empty(1, config.in_channels, height, width))
     folded = 2 * config.num_features * config.num_keypoints * (height // 4) * (width // 4) * (config.num_stacks - 1)
     return sum(parameter.numel() for parameter in net.parameters()), (macs - folded) / 1e9
 
@@ -99,9 +101,10 @@ def test_parameters_and_work_are_what_the_network_has(name: str) -> None:
     assert FACTS[name].gmacs == round(gmacs, 4)
 
 
-def test_the_default_is_what_its_bundle_says() -> None:
-    manifest = json.loads((shipped_half("default") / "manifest.json").read_text())
-    facts = FACTS["default"]
+@pytest.mark.parametrize("name", ["default", "face68"])
+def test_a_shipped_one_is_what_its_bundle_says(name: str) -> None:
+    manifest = json.loads((shipped_half(name) / "manifest.json").read_text())
+    facts = FACTS[name]
     assert manifest["model"]["parameters"] == facts.parameters and manifest["model"]["gmacs"] == facts.gmacs
     assert tuple(manifest["input"]["hw"]) == facts.input_hw and manifest["keypoints"]["name"] == facts.keypoints
 
