@@ -1,7 +1,7 @@
 """The sizes of the stacked hourglass that have names, and where their files are; none of this needs PyTorch.
 
-`default` (bodies) and `face68` (faces) come with hgedge, weights, calibration ranges and portable half. hg1, hg2 and hg8
-are the published networks for MPII (256 features, 16 keypoints), whose weights `hgedge.models.pull` fetches.
+`default` (bodies) and `face68` (faces) come with hgedge: weights, calibration ranges and portable half. hg1, hg2 and
+hg8 are the published networks for MPII (256 features, 16 keypoints), whose weights `hgedge.models.pull` fetches.
 """
 
 from __future__ import annotations

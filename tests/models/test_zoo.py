@@ -42,7 +42,7 @@ def test_shipped_files_are_found_where_they_are(tmp_path, monkeypatch, function,
 
 
 def test_unknown_names_list_the_known_ones():
-    with pytest.raises(ConfigError, match="unknown model 'hg3'; known: default, hg1, hg2, hg8"):
+    with pytest.raises(ConfigError, match="unknown model 'hg3'; known: default, face68, hg1, hg2, hg8"):
         config_of("hg3")
 
 
