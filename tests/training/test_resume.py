@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import contextmanager
 
 import pytest
 import torch
@@ -133,31 +134,35 @@ def test_ctrl_c_ends_with_130_and_leaves_nothing_half(small, tmp_path, environme
     torch.load(output / "checkpoint.pt", weights_only=True)
 
 
-@pytest.fixture
+@contextmanager
 def full_disk():
-    """full_disk(): from now on no file of this process may grow beyond 10 kB, which is as if the disk were full."""
+    """Gives a function after which no file of this process can grow beyond 10 kB: as if the disk were full.
+
+    Not beyond the block, as pytest itself may be writing into a file.
+    """
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    yield lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, before[1]))
-    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    try:
+        yield lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, before[1]))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
-def test_a_full_disk_keeps_the_epoch_before(small, tmp_path, whole_run, log_of, full_disk):
+def test_a_full_disk_keeps_the_epoch_before(small, tmp_path, whole_run, log_of):
     output = tmp_path / "run"
     config = small(output, **EVERYTHING)
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    with pytest.raises(HgedgeError, match="cannot be written"):
-        train(config, at_step(8, full_disk))
-    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    with full_disk() as fill, pytest.raises(HgedgeError, match="cannot be written"):
+        train(config, at_step(8, fill))
     assert len(torch.load(output / "checkpoint.pt", weights_only=True)["history"]) == len(log_of(output)) == 1
     train(config)
     assert_equal(whole_run, output, log_of)
 
 
-def test_a_file_that_cannot_be_written_stays_what_it_was(tmp_path, full_disk):
+def test_a_file_that_cannot_be_written_stays_what_it_was(tmp_path):
     path = tmp_path / "checkpoint.pt"
     save_state(path, {"weights": torch.arange(3)})
-    full_disk()
-    with pytest.raises(HgedgeError, match="File too large; what was there is kept: make room and run it again"):
+    too_large = "File too large; what was there is kept: make room and run it again"
+    with full_disk() as fill, pytest.raises(HgedgeError, match=too_large):
+        fill()
         save_state(path, {"weights": torch.zeros(10_000)})
     assert torch.load(path, weights_only=True)["weights"].tolist() == [0, 1, 2]
     assert os.listdir(tmp_path) == ["checkpoint.pt"]

@@ -11,7 +11,7 @@ ROWS = [
     ((*BUILD, "--precison", "int8"), 2, "No such option: --precison (Possible options: --json, --precision)"),
     (("rnu",), 2, "No such command 'rnu'. Did you mean 'run'?; see: hgedge --help"),
     (("build", "a", "b"), 2, "Got unexpected extra argument"),
-    ((*BUILD, "--batch", "0"), 2, "batch must be positive sizes such as 1,2,4, but got (0,)"),
+    ((*BUILD, "--batch", "0"), 2, "batch must be positive sizes such as 1,2,4, at most 1024, but got (0,)"),
     ((*BUILD, "--batch", "a"), 2, f"{SIZES}'a'"),
     ((*BUILD, "--batch", "1,,2"), 2, f"{SIZES}'1,,2'"),
     ((*BUILD, "--batch", ""), 2, f"{SIZES}''"),
