@@ -74,6 +74,8 @@ class TrainingConfig:
         color: "rgb" or "gray".
         mean: Of the input, one a channel, after division by 255; ImageNet's by default.
         std: As `mean`.
+        start_from: A checkpoint or a name of the zoo whose weights to start from, instead of random ones; where it
+            predicts other keypoints, the layers that make or read maps start anew.
         teacher: A checkpoint or a name of the zoo to learn from as well.
         teacher_weight: The teacher's share of the loss.
         workers: Threads that prepare crops; results do not depend on it.
@@ -108,6 +110,7 @@ class TrainingConfig:
     color: str = "rgb"
     mean: tuple[float, ...] | None = None
     std: tuple[float, ...] | None = None
+    start_from: str | None = None
     teacher: str | None = None
     teacher_weight: float = 0.5
     workers: int = 2

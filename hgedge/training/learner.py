@@ -21,6 +21,7 @@ from hgedge.training.data import Batch, network_input
 from hgedge.training.distributed import World
 from hgedge.training.loss import distillation_loss, heatmap_loss
 from hgedge.training.optimiser import optimiser
+from hgedge.training.start import start_of, take_weights
 from hgedge.training.teacher import Teacher
 
 log = logging.getLogger(__name__)
@@ -29,9 +30,10 @@ BF16_FEATURES = {"avx512_bf16", "amx_bf16", "bf16"}  # of CPUs that compute in i
 
 
 class Learner:
-    """A network of seeded weights, ready to learn.
+    """A network of seeded weights, or of those it starts from, ready to learn.
 
     Attributes:
+        start: What it starts from, or None.
         net: What learns.
         averaged: Its averaged weights, in evaluation mode.
         bf16: Whether it computes in 16 bits where that is usual.
@@ -44,7 +46,11 @@ class Learner:
             log.warning("this processor has no bf16, so training computes in fp32; precision = 'fp32' says the same")
         self.teacher = Teacher(config.teacher, config, keypoints, world.device) if config.teacher else None
         torch.manual_seed(config.seed)
-        net: nn.Module = channels_last(HourglassNet(config.model)).to(world.device)
+        net: nn.Module = channels_last(HourglassNet(config.model))
+        self.start = start_of(config.start_from, config) if config.start_from else None
+        if self.start is not None:
+            take_weights(net, self.start, keypoints)
+        net = net.to(world.device)
         if world.size > 1 and world.device.type == "cuda":
             net = nn.SyncBatchNorm.convert_sync_batchnorm(net)
         self.net = cast(HourglassNet, net)

@@ -100,6 +100,8 @@ class Run:
         self.learner = Learner(config, self.data.keypoint_set, world)
         self.history: list[Line] = []
         inputs = {"labels to learn": labels_digest(self.data), "labels to score on": labels_digest(val)}
+        if self.learner.start is not None:
+            inputs["weights to start from"] = self.learner.start.sha256
         if self.learner.teacher is not None:
             inputs["weights of the teacher"] = self.learner.teacher.sha256
         self.described = described(config, **inputs)

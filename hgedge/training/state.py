@@ -20,7 +20,8 @@ from hgedge import records
 from hgedge.errors import CheckpointError, ConfigError
 from hgedge.training.config import TrainingConfig
 
-FREE = ("data", "val_data", "output", "teacher", "device", "workers", "memory_gb")  # paths, and what changes no result
+# paths, and what changes no result
+FREE = ("data", "val_data", "output", "start_from", "teacher", "device", "workers", "memory_gb")
 SHOWN = 5  # differences in a message
 
 
