@@ -1,35 +1,38 @@
 """Ranges of activations, from pictures run through the FP32 graph.
 
-ONNX Runtime reduces every tensor to three scalars in the graph itself, so nothing large comes back, and memory does not
-grow with the number of pictures: the smallest and the largest value, and the sum, which is finite only if all values
-are (minimum and maximum may overlook a NaN).
-
-`minmax` takes the extremes over all pictures. `mean-minmax` takes the mean over pictures of each picture's extremes:
-one odd picture then costs no resolution in all the others.
+For `mean-minmax` and `minmax` ONNX Runtime reduces every tensor to three scalars in the graph itself, so nothing large
+comes back: the smallest and the largest value, and the sum, which is finite only if all values are (minimum and maximum
+may overlook a NaN). The other methods count values: tensors come out whole, as many at a time as fill `PART_BYTES`, or
+one. Memory does not grow with the number of pictures.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 import onnx
-from onnx import TensorProto, helper
+from onnx import helper
 
-from hgedge.errors import BackendUnavailable, ConfigError, QuantizationError, ShapeError
+from hgedge.errors import BackendUnavailable, QuantizationError, ShapeError
+from hgedge.quantization.histogram import Histograms
+from hgedge.quantization.methods import DEFAULT_METHOD, method_named
 from hgedge.quantization.placement import Placement, quantized_tensors
-from hgedge.quantization.ranges import METHODS, Range
+from hgedge.quantization.ranges import Range
+from hgedge.quantization.statistics import Statistics
 
 REDUCTIONS = ("ReduceMin", "ReduceMax", "ReduceSum")
+PART_BYTES = 512 << 20
 
 
 def collect_ranges(
     model: onnx.ModelProto,
     inputs: Iterable[np.ndarray],
     progress: Callable[[int], None] | None = None,
-    method: str = "mean-minmax",
+    method: str = DEFAULT_METHOD,
 ) -> dict[str, Range]:
     """Run pictures through a float graph and note the range of every tensor that any placement quantises.
 
@@ -37,7 +40,7 @@ def collect_ranges(
         model: Float graph, input `image` (N, C, H, W), output `heatmaps`.
         inputs: Pictures, each (C, H, W) float32, normalised; read once, one at a time.
         progress: Called with the number of pictures done.
-        method: "mean-minmax" or "minmax".
+        method: One of `hgedge.quantization.methods`.
 
     Returns:
         Name of tensor -> (low, high), in the order of the graph; values are float32 numbers.
@@ -48,27 +51,13 @@ def collect_ranges(
         QuantizationError: The graph is quantised already, there is no picture, or a tensor is not finite.
         ShapeError: A picture does not fit the graph's input.
     """
-    if method not in METHODS:
-        raise ConfigError(f"no calibration method is called {method!r}; choose one of: {', '.join(METHODS)}")
-    names = tensors_to_measure(model)
-    session = _measuring_session(model, names)
-    name, shape = model.graph.input[0].name, _picture_shape(model)
-    total = np.zeros((2, len(names)))
-    widest = np.array([[np.inf], [-np.inf]]).repeat(len(names), axis=1)
-    count = 0
+    method = method_named(method)
+    observer = Observer(model, method)
     for picture in inputs:
-        _check_picture(picture, shape, count)
-        outputs = np.array(session.run(None, {name: picture[None]}), np.float64).reshape(len(REDUCTIONS), -1)
-        _check_finite(names, outputs, count)
-        total += outputs[:2]
-        widest = np.stack([np.minimum(widest[0], outputs[0]), np.maximum(widest[1], outputs[1])])
-        count += 1
+        observer.add(picture)
         if progress is not None:
-            progress(count)
-    if count == 0:
-        raise QuantizationError("calibration needs pictures, but got none; give a folder with pictures in it")
-    lows, highs = (total / count if method == "mean-minmax" else widest).astype(np.float32).tolist()
-    return {name: (low, high) for name, low, high in zip(names, lows, highs, strict=True)}
+            progress(observer.statistics.count)
+    return observer.statistics.ranges(method)
 
 
 def tensors_to_measure(model: onnx.ModelProto) -> tuple[str, ...]:
@@ -80,8 +69,72 @@ def tensors_to_measure(model: onnx.ModelProto) -> tuple[str, ...]:
     return tuple(dict.fromkeys(name for placement in Placement for name in quantized_tensors(model, placement)))
 
 
-def _measuring_session(model: onnx.ModelProto, names: tuple[str, ...]) -> Any:
-    """The graph for one picture, with the reductions of the named tensors as its only outputs."""
+class Observer:
+    """Runs pictures through a float graph, one at a time, and notes what its tensors hold.
+
+    Attributes:
+        statistics: Of the pictures so far.
+    """
+
+    def __init__(self, model: onnx.ModelProto, method: str) -> None:
+        """Prepare; raises what `tensors_to_measure` does. The method is given by its full name."""
+        self.statistics = Statistics(tensors_to_measure(model), method)
+        self._model = model
+        self._parts: list[tuple[Any, list[int]]] = []
+
+    def add(self, picture: np.ndarray) -> None:
+        """Run one more picture, (C, H, W) float32; errors as of `collect_ranges`."""
+        statistics = self.statistics
+        _check_picture(picture, _picture_shape(self._model), statistics.count)
+        feed = {self._model.graph.input[0].name: picture[None]}
+        if statistics.histograms is None:
+            values = np.array(self._reducing.run(None, feed), np.float64).reshape(len(REDUCTIONS), -1)
+        else:
+            values = self._counted(feed, statistics.histograms)
+        _check_finite(statistics.names, values, statistics.count)
+        statistics.add(values[:2])
+
+    def _counted(self, feed: dict[str, np.ndarray], histograms: Histograms) -> np.ndarray:
+        """Count a picture's values; returns their (2, T) extremes, of which both are NaN where a value is."""
+        extremes = np.empty((2, len(self.statistics.names)))
+        for session, part in self._fetching(feed):
+            for tensor, values in zip(part, session.run(None, feed), strict=True):
+                extremes[:, tensor] = values.min(), values.max()
+                largest = float(np.abs(extremes[:, tensor]).max())
+                if np.isfinite(largest):
+                    histograms.add(tensor, values, largest)
+        return extremes
+
+    @cached_property
+    def _reducing(self) -> Any:
+        """A session whose only outputs are the reductions of all tensors."""
+        return _session(self._model, [(operation, name) for operation in REDUCTIONS for name in self.statistics.names])
+
+    def _fetching(self, feed: dict[str, np.ndarray]) -> list[tuple[Any, list[int]]]:
+        """Sessions which between them give all tensors, and the indices of those that each gives."""
+        if not self._parts:
+            names = self.statistics.names
+            sizes = _session(self._model, [("Size", name) for name in names]).run(None, feed)
+            for part in _parts([4 * int(size) for size in sizes]):
+                self._parts.append((_session(self._model, [("", names[tensor]) for tensor in part]), part))
+        return self._parts
+
+
+def _parts(sizes: list[int]) -> list[list[int]]:
+    """Indices of neighbours whose sizes come to no more than `PART_BYTES`, or of single ones."""
+    parts: list[list[int]] = []
+    filled = PART_BYTES
+    for index, size in enumerate(sizes):
+        if filled + size > PART_BYTES:
+            parts.append([])
+            filled = 0
+        parts[-1].append(index)
+        filled += size
+    return parts
+
+
+def _session(model: onnx.ModelProto, outputs: list[tuple[str, str]]) -> Any:
+    """The graph for one picture; its only outputs are what operations make of tensors, "" the tensor itself."""
     try:
         import onnxruntime
     except ImportError as error:
@@ -93,11 +146,13 @@ def _measuring_session(model: onnx.ModelProto, names: tuple[str, ...]) -> Any:
     graph = measuring.graph
     graph.input[0].type.tensor_type.shape.dim[0].dim_value = 1
     del graph.value_info[:], graph.output[:]
-    for operation in REDUCTIONS:
-        for name in names:
-            scalar = f"{name}.{operation}"
-            graph.node.append(helper.make_node(operation, [name], [scalar], keepdims=0))
-            graph.output.append(helper.make_tensor_value_info(scalar, TensorProto.FLOAT, ()))
+    for operation, name in outputs:
+        if operation:
+            reduced = f"{name}.{operation}"
+            node = helper.make_node(operation, [name], [reduced])
+            node.attribute.extend([helper.make_attribute("keepdims", 0)] if operation in REDUCTIONS else [])
+            graph.node.append(node)
+        graph.output.append(onnx.ValueInfoProto(name=reduced if operation else name))
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = os.cpu_count() or 1
     options.log_severity_level = 3

@@ -12,13 +12,14 @@ Source: TensorRT's documentation of explicit quantisation.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 import onnx
 from onnx import NodeProto, TensorProto, helper, numpy_helper
 
 from hgedge.errors import QuantizationError
+from hgedge.quantization.groups import nodes_of
 from hgedge.quantization.placement import head_indices, quantized_reads
 from hgedge.quantization.ranges import Range, RangeTable, needed
 
@@ -29,7 +30,11 @@ MIN_OPSET = 13  # the first with a scale a channel
 
 
 def quantize(
-    model: onnx.ModelProto, ranges: RangeTable | Mapping[str, Range], placement: str, unsigned: bool = False
+    model: onnx.ModelProto,
+    ranges: RangeTable | Mapping[str, Range],
+    placement: str,
+    unsigned: bool = False,
+    float_groups: Iterable[str] = (),
 ) -> onnx.ModelProto:
     """A copy of a float graph with Q/DQ pairs and INT8 weights; its head stays float.
 
@@ -39,13 +44,16 @@ def quantize(
         placement: "conv" or "stream".
         unsigned: Store what a ReLU made as UINT8, at half the step. OpenVINO computes in that type after a ReLU anyway
             and is spared a reorder before each convolution; TensorRT takes signed graphs only.
+        float_groups: Groups (`hgedge.quantization.groups`) that stay float: their weights, and all that their nodes
+            read. What they make is INT8 for others that read it so.
 
     Raises:
-        ConfigError: No placement has this name.
+        ConfigError: No placement or group has this name.
         QuantizationError: The graph is quantised already or cannot be, a range is missing or wrong, or a weight is not
             finite.
     """
-    reads = quantized_reads(model, placement)
+    kept = nodes_of(model, float_groups) | head_indices(model)
+    reads = quantized_reads(model, placement, kept)
     limits = needed(ranges.ranges if isinstance(ranges, RangeTable) else ranges, reads)
     _check_opset(model)
     result = onnx.ModelProto()
@@ -53,9 +61,8 @@ def quantize(
     nodes = [_copied(node) for node in model.graph.node]
     weights = {item.name: item for item in model.graph.initializer}
     constants: list[TensorProto] = []
-    head = head_indices(model)
     stored = _quantize_weights(
-        [node for index, node in enumerate(nodes) if node.op_type == "Conv" and index not in head], weights, constants
+        [node for index, node in enumerate(nodes) if node.op_type == "Conv" and index not in kept], weights, constants
     )
     positive = after_relu(model) if unsigned else frozenset()
     pairs = {name: _pair(name, limits[name], name in positive, constants) for name in reads}

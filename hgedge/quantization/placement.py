@@ -68,18 +68,21 @@ def quantized_tensors(model: onnx.ModelProto, placement: str) -> tuple[str, ...]
     return tuple(quantized_reads(model, placement))
 
 
-def quantized_reads(model: onnx.ModelProto, placement: str) -> dict[str, list[Read]]:
+def quantized_reads(
+    model: onnx.ModelProto, placement: str, kept: frozenset[int] = frozenset()
+) -> dict[str, list[Read]]:
     """Each tensor that a placement quantises, with the reads that take it as INT8; the other reads stay float.
 
     Args:
         model: A float graph with the output `heatmaps`.
         placement: A `Placement` or its name.
+        kept: Indices of nodes that read float, beside those of the head.
 
     Raises:
         ConfigError: No placement has this name.
         QuantizationError: The graph is quantised already, or no convolution makes `heatmaps`.
     """
-    graph = _Graph(model, placement_named(placement))
+    graph = _Graph(model, placement_named(placement), kept)
     wanted = {tensor for tensor, (node, position) in graph.reads() if graph.wants_int8(tensor, node, position)}
     reads: dict[str, list[Read]] = {name: [] for name in graph.depth if name in wanted}
     for tensor, (node, position) in graph.reads():
@@ -121,10 +124,10 @@ def copies(node: onnx.NodeProto) -> bool:
 class _Graph:
     """A float graph, indexed for the questions that a placement asks."""
 
-    def __init__(self, model: onnx.ModelProto, placement: Placement) -> None:
+    def __init__(self, model: onnx.ModelProto, placement: Placement, kept: frozenset[int]) -> None:
         _check_float(model)
         self.placement = placement
-        self.head = head_indices(model)
+        self.kept = head_indices(model) | kept
         self.nodes = list(model.graph.node)
         self.maker = {name: node for node in self.nodes for name in node.output}
         constants = {initializer.name for initializer in model.graph.initializer}
@@ -143,7 +146,7 @@ class _Graph:
     def wants_int8(self, tensor: str, index: int, position: int) -> bool:
         """Whether this read is a reason to quantise the tensor."""
         operation, maker = self.nodes[index].op_type, self.maker.get(tensor)
-        if index in self.head or tensor in self.others or (position > 0 and operation != "Add"):
+        if index in self.kept or tensor in self.others or (position > 0 and operation != "Add"):
             return False
         if operation == "Conv" or self.placement is Placement.CONV:
             return bool(operation == "Conv")
@@ -155,7 +158,7 @@ class _Graph:
     def takes_int8(self, tensor: str, index: int, position: int) -> bool:
         """Whether this read takes the tensor as INT8, once something has it quantised."""
         node = self.nodes[index]
-        if index in self.head or (self.placement is Placement.CONV and (node.op_type != "Conv" or position > 0)):
+        if index in self.kept or (self.placement is Placement.CONV and (node.op_type != "Conv" or position > 0)):
             return False
         return node.op_type != "Add" or tensor in self._skips(node)
 

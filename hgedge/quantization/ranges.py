@@ -16,9 +16,9 @@ import numpy as np
 import hgedge
 from hgedge import records
 from hgedge.errors import ConfigError, QuantizationError
+from hgedge.quantization.methods import METHODS, method_named
 from hgedge.spec import InputSpec
 
-METHODS = ("mean-minmax", "minmax")
 MIN_IMAGES = 32  # fewer pictures do not show what a network meets
 FORMAT_VERSION = 1
 NAMING_VERSION_KEY = "naming_version"  # in a graph's metadata
@@ -35,7 +35,7 @@ class RangeTable:
 
     Attributes:
         key: `table_key` of the network.
-        method: How ranges were drawn from pictures.
+        method: How ranges were drawn from pictures, by its full name.
         images: Pictures they were drawn from.
         naming_version: Rule by which tensors are named.
         hgedge_version: What made the table.
@@ -55,7 +55,7 @@ class RangeTable:
             raise QuantizationError(
                 f"range table has format {self.format_version}, not {FORMAT_VERSION}; {RECALIBRATE}"
             )
-        if self.method not in METHODS:
+        if not _is_method(self.method):
             raise QuantizationError(f"range table names the method {self.method!r}, not one of {', '.join(METHODS)}")
         for name in ("images", "naming_version"):
             if getattr(self, name) < 0:
@@ -230,6 +230,13 @@ def _checked(name: str, value: Any) -> Range:
     if low > high:
         raise QuantizationError(f"range of {name!r} has low {low} above high {high}; {RECALIBRATE}")
     return low, high
+
+
+def _is_method(name: str) -> bool:
+    try:
+        return method_named(name) == name
+    except ConfigError:
+        return False
 
 
 def _version_in(key: str) -> int:

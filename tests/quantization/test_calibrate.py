@@ -126,3 +126,62 @@ def test_without_onnxruntime_it_says_how_to_get_it(small, noise, monkeypatch):
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     with pytest.raises(BackendUnavailable, match=r"pip install 'hgedge\[onnxruntime\]'"):
         collect_ranges(small, noise)
+
+
+@pytest.mark.parametrize("method", ["percentile-99.9", "mse", "entropy"])
+def test_methods_of_histograms_see_what_numpy_sees(hourglass, photographs, run, method):
+    from hgedge.quantization.clip import kept_bins
+    from hgedge.quantization.histogram import Histograms
+
+    names = ("image", "stem.conv.relu", "hgs.0.up.0.add", "hgs.1.up.0.bn1.relu")
+    made = [run(hourglass, picture[None], *names) for picture in photographs[:4]]
+    ranges = collect_ranges(hourglass, photographs[:4], method=method)
+    for index, name in enumerate(names):
+        values = np.concatenate([tensors[index].reshape(-1) for tensors in made])
+        histograms = Histograms(1)
+        histograms.add(0, values, float(np.abs(values).max()))
+        limit = kept_bins(method, histograms.counts[0]) * histograms.width(0)
+        expected = max(-limit, values.min()), min(limit, values.max())
+        # A value at the edge of a bin may fall on its other side where additions are done in another order.
+        np.testing.assert_allclose(ranges[name], expected, rtol=1e-2, atol=1e-4)
+
+
+def test_tensors_that_do_not_fit_together_come_in_parts(hourglass, photographs, monkeypatch):
+    whole = collect_ranges(hourglass, photographs[:3], method="mse")
+    monkeypatch.setattr("hgedge.quantization.calibrate.PART_BYTES", 300_000)
+    in_parts = collect_ranges(hourglass, photographs[:3], method="mse")
+    assert list(whole) == list(in_parts)
+    np.testing.assert_allclose(list(in_parts.values()), list(whole.values()), rtol=1e-2, atol=1e-4)
+
+
+def test_parts():
+    from hgedge.quantization.calibrate import PART_BYTES, _parts
+
+    big, half = PART_BYTES + 1, PART_BYTES // 2
+    assert _parts([1, big, half, half, 1, half, 3]) == [[0], [1], [2, 3], [4, 5, 6]]
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_histograms_name_a_tensor_that_is_not_finite(small, noise, value):
+    model = broken(small, "r1.conv1.bias", value)
+    with pytest.raises(QuantizationError, match=r"tensor 'r1\.conv1\.relu' holds NaN or infinite values.* picture 0"):
+        collect_ranges(model, noise, method="entropy")
+
+
+def test_statistics_are_kept_and_gone_on_with(small, noise):
+    from hgedge.quantization.calibrate import Observer
+
+    for method in ("mean-minmax", "mse"):
+        whole, first, second = (Observer(small, method) for _ in range(3))
+        for picture in noise:
+            whole.add(picture)
+        for picture in noise[:2]:
+            first.add(picture)
+        second.statistics.restore(first.statistics.arrays())
+        for picture in noise[2:]:
+            second.add(picture)
+        for name, array in whole.statistics.arrays().items():
+            np.testing.assert_array_equal(second.statistics.arrays()[name], array)
+        assert second.statistics.ranges(method) == whole.statistics.ranges(method)
+        with pytest.raises((ValueError, KeyError)):
+            second.statistics.restore({**first.statistics.arrays(), "total": np.zeros((2, 3))})

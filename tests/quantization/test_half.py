@@ -13,9 +13,10 @@ from hgedge.errors import QuantizationError
 from hgedge.quantization.calibrate import collect_ranges
 from hgedge.quantization.half import to_half
 from hgedge.quantization.insert_qdq import num_int8_convs, quantize
+from hgedge.quantization.simulated_half import simulated_half
 
-# Measured for this network: 0.0003. Half a unit in the last place of FP16 is 0.0005.
-MAX_FLOAT_RMSE = 0.001
+# Measured for this network: 0.0011. Half a unit in the last place of FP16 is 0.0005, and every tensor is rounded.
+MAX_FLOAT_RMSE = 0.003
 # Rounded to FP16 first, some values near a rounding edge fall to the other INT8 step: that adds to INT8's own error,
 # but less than as much again.
 MAX_ERROR_RATIO = 1.4
@@ -85,7 +86,7 @@ def test_quantised_graph_has_fp16_scales_and_biases(hourglass, ranges):
 
 def test_numbers_of_the_float_graph(hourglass, photographs, run):
     batch = np.stack(photographs[:8])
-    (expected,), (made,) = run(hourglass, batch), run(to_half(hourglass), batch)
+    (expected,), (made,) = run(hourglass, batch), run(simulated_half(to_half(hourglass)), batch)
     assert made.dtype == np.float32
     assert 0 < relative_rmse(made, expected) < MAX_FLOAT_RMSE
 
@@ -94,7 +95,7 @@ def test_numbers_of_the_float_graph(hourglass, photographs, run):
 def test_numbers_of_the_quantised_graph(hourglass, ranges, photographs, run, placement):
     source = quantize(hourglass, ranges, placement)
     batch = np.stack(photographs[:8])
-    exact, int8, made = (run(model, batch)[0] for model in (hourglass, source, to_half(source)))
+    exact, int8, made = (run(model, batch)[0] for model in (hourglass, source, simulated_half(to_half(source))))
     assert (made != int8).any()
     assert relative_rmse(made, exact) < MAX_ERROR_RATIO * relative_rmse(int8, exact)
 
@@ -175,7 +176,7 @@ def test_operators_of_other_networks(graph_maker, photographs, run):
     source = g.model(4)
     half, batch = to_half(source), np.stack(photographs[:8])
     assert check_types_of(half) == {TensorProto.FLOAT16, TensorProto.INT64}
-    (expected,), (made,) = run(source, batch), run(half, batch)
+    (expected,), (made,) = run(source, batch), run(simulated_half(half), batch)
     assert 0 < relative_rmse(made, expected) < MAX_FLOAT_RMSE
 
 

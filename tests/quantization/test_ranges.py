@@ -125,8 +125,10 @@ def test_wrong_ranges_are_refused(ranges, message):
 def test_negative_count_and_unknown_method_are_refused():
     with pytest.raises(QuantizationError, match=r"has images -1, below 0"):
         make_table(KEY, "minmax", -1, RANGES)
-    with pytest.raises(QuantizationError, match=r"method 'entropy', not one of mean-minmax, minmax"):
-        make_table(KEY, "entropy", 64, RANGES)
+    for name in ("magic", "percentile"):  # of which percentile?
+        with pytest.raises(QuantizationError, match=f"method '{name}', not one of mean-minmax, minmax, percentile"):
+            make_table(KEY, name, 64, RANGES)
+    assert make_table(KEY, "percentile-99.9", 64, RANGES).method == "percentile-99.9"
 
 
 def test_a_part_of_the_table_is_enough_but_nothing_may_be_missing(table):
