@@ -1,0 +1,1 @@
+"""Replay a bundle's golden inputs and name the mistake where its parts disagree."""
