@@ -20,8 +20,9 @@ demo: $(VENV)/.demo
 	$(BIN)/hgedge run --source $(PICTURE) --save demo.jpg --no-window
 	@echo "the picture with the pose drawn on it: $(CURDIR)/demo.jpg"
 
+# A process a core, with one thread each; the tests of a file share what it prepares, so they stay together.
 test: lint
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist loadfile
 
 lint: $(VENV)/.test
 	$(BIN)/ruff check .
