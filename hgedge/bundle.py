@@ -133,6 +133,8 @@ def rebuild(manifest: Manifest, folder: Path | None = None) -> str:
         words += ["--backend", manifest.backend.name]
     if manifest.calibration is not None and manifest.calibration.placement != "stream":
         words += ["--placement", manifest.calibration.placement]
+    if manifest.calibration is not None and manifest.calibration.float_groups:
+        words += ["--float-groups", ",".join(manifest.calibration.float_groups)]
     if manifest.batch != (1,):
         words += ["--batch", ",".join(map(str, manifest.batch))]
     if folder is not None and folder.resolve().parent != Path("engines").resolve():

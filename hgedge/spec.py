@@ -117,17 +117,52 @@ class DeviceInfo:
 
 @dataclass(frozen=True)
 class CalibrationInfo:
-    """Where the activation ranges of an INT8 engine come from."""
+    """Where the activation ranges of an INT8 engine come from, and what is quantised with them.
+
+    Attributes:
+        float_groups: Groups of convolutions (`hgedge.quantization.groups`) that stay float.
+    """
 
     method: str
     images: int
     digest: str
     placement: str
+    float_groups: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class BudgetInfo:
+    """On whom an engine's `accuracy` and `drop` were measured, against FP32 on the same backend, and how sure they are.
+
+    Attributes:
+        metric: What the budget is counted in.
+        max_drop: Points of it that the engine may lose.
+        intervals: Metric -> `low` and `high`, the drop's 95 % interval (paired bootstrap over people).
+        smallest_provable: The least budget that so many people can prove, in points.
+        data: Name of the data set.
+        split: Its split.
+        half: "confirm", the half of the people on whom nothing was chosen; "all" where there was nothing to choose.
+        people: How many they are.
+    """
+
+    metric: str
+    max_drop: float
+    intervals: dict[str, dict[str, float]]
+    smallest_provable: float
+    data: str
+    split: str
+    half: str
+    people: int
 
 
 @dataclass(frozen=True)
 class Manifest:
-    """What a bundle is. `digest` is over everything that decided how it was built; `files` holds the sha256 of each."""
+    """What a bundle is. `digest` is over everything that decided how it was built; `files` holds the sha256 of each.
+
+    Attributes:
+        simulated_agreement: What `agreement` would be in FP16 arithmetic, simulated; None: not FP16, or not simulated.
+        kept_fp32: Layers in FP32 where the rest is FP16, each by the tensor that it makes; None: nothing is FP16.
+    """
 
     hgedge_version: str
     measured: bool
@@ -143,8 +178,11 @@ class Manifest:
     num_convs_int8: int
     calibration: CalibrationInfo | None = None
     agreement: dict[str, float] | None = None
+    simulated_agreement: dict[str, float] | None = None
+    kept_fp32: tuple[str, ...] | None = None
     accuracy: dict[str, float] | None = None
     drop: dict[str, float] | None = None
+    budget: BudgetInfo | None = None
     batch: tuple[int, ...] = (1,)
     files: dict[str, str] = field(default_factory=dict)
     format_version: int = FORMAT_VERSION

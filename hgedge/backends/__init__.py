@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import logging
+from collections.abc import Collection
 from types import ModuleType
 from typing import Any
 
@@ -50,10 +51,10 @@ def device_for(name: str) -> DeviceInfo:
     return getattr(builder(name), "device", device.cpu)()
 
 
-def rendered(name: str, graph: Any, precision: str) -> Any:
-    """The graph (onnx.ModelProto) as a backend takes it."""
+def rendered(name: str, graph: Any, precision: str, keep_fp32: Collection[str] = ()) -> Any:
+    """The graph (onnx.ModelProto) as a backend takes it; of what becomes FP16, some layers may stay FP32."""
     render = getattr(builder(name), "render", None)
-    return render(graph, precision) if render is not None else graph
+    return render(graph, precision, keep_fp32) if render is not None else graph
 
 
 def why_not_here(name: str) -> str | None:
@@ -65,6 +66,11 @@ def why_not_here(name: str) -> str | None:
 def sessions(name: str) -> ModuleType:
     """The module that runs engines of a backend."""
     return _module(name, "session")
+
+
+def simulator() -> ModuleType:
+    """The module that runs the engines of FP16 bundles as FP16 arithmetic would, on any CPU."""
+    return _module("onnxruntime", "simulated")
 
 
 def _module(name: str, part: str) -> ModuleType:

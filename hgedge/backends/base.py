@@ -8,7 +8,8 @@ A backend is a folder with two modules: `build` makes an engine's files, `sessio
     build.check(precision, device)                              BackendUnavailable where this machine lacks it
     build.build(folder, manifest, checkpoint, progress) -> None writes the engine's files; tells `progress` if it can
     build.device() -> DeviceInfo                                that engines are for; by default this machine's CPU
-    build.render(graph, precision) -> graph                     that the engine is built from; by default as it is
+    build.render(graph, precision, keep_fp32) -> graph          that the engine is built from; by default as it is
+    build.HALF                                                  precisions that are rendered with FP16; by default none
     build.why_not_here() -> str                                 where engines are built but cannot run on this machine
     session.load(folder, manifest) -> Session                   from a folder whose hashes hold
 """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import logging
@@ -14,13 +15,14 @@ from typing import Any
 
 import hgedge
 from hgedge import backends, device, records
-from hgedge.builder import calibration
+from hgedge.builder import calibration, half_precision
+from hgedge.builder.budget import Verdict, max_drop_of, within_budget
 from hgedge.builder.network import Network, network_of
 from hgedge.builder.options import BuildOptions, BuildReport
 from hgedge.bundle import MANIFEST, open_bundle, read_manifest, seal
 from hgedge.errors import ConfigError
 from hgedge.progress import Progress, no_progress
-from hgedge.runtime.golden import GOLDEN, Golden, measure
+from hgedge.runtime.golden import GOLDEN, Golden, check_finite, measure
 from hgedge.spec import FORMAT_VERSION, BackendInfo, CalibrationInfo, Manifest, ModelInfo
 from hgedge.staging import staged
 
@@ -40,29 +42,40 @@ def build(options: BuildOptions, progress: Progress = no_progress) -> BuildRepor
     started = time.monotonic()
     backend = _backend(options)
     network = network_of(options)
-    source = calibration.find(options, network)
-    digest = _digest(options, network, backend, source)
+    source = calibration.find(half_precision.asking_for_pictures(options), network)
+    max_drop, verdict = max_drop_of(options), None
+    if max_drop is not None and backend is not None:
+        options, source, verdict = within_budget(max_drop, options, network, backend, source, progress)
+    digest = _digest(options, network, backend, source, verdict)
     target = options.output / bundle_name(options, network, backend)
     if (target / MANIFEST).exists() and not options.force:
-        return _reuse(target, digest)
+        return _reuse(target, digest, verdict)
     if target.exists() and not options.force:
         raise ConfigError(f"{target} is in the way: it exists and is no bundle; use --force or another --output")
     with staged(target, options.force) as folder:
-        work = Work(options, network, backend, digest, folder, progress)
+        work = Work(options, network, backend, digest, folder, progress, verdict)
         manifest = work.make(source)
     seconds = {**work.seconds, "total": round(time.monotonic() - started, 3)}
-    return _report(target, manifest, seconds)
+    return _report(target, manifest, seconds, verdict)
 
 
 def bundle_name(options: BuildOptions, network: Network, backend: str | None) -> str:
     """`<model>-<precision>-<backend>`, then what is not default."""
     parts = [network.name, options.precision, backend or "portable"]
-    if options.precision == "int8" and options.placement != "stream":
-        parts.append(options.placement)
+    if options.precision == "int8":
+        placement, float_groups = assignment(options, network)
+        parts += [placement] * (placement != "stream") + ["mixed"] * bool(float_groups)
     parts += network.suffixes
     if options.batch != (1,):
         parts.append("b" + "-".join(map(str, options.batch)))
     return "-".join(parts)
+
+
+def assignment(options: BuildOptions, network: Network) -> tuple[str, tuple[str, ...]]:
+    """The placement of an INT8 build, and the groups that stay float: what is asked for, else the network's own."""
+    placement, float_groups = network.assignment
+    asked = float_groups if options.float_groups is None else options.float_groups
+    return options.placement or placement, tuple(sorted(set(asked)))
 
 
 @dataclass
@@ -75,6 +88,7 @@ class Work:
     digest: str
     folder: Path
     progress: Progress
+    verdict: Verdict | None = None
     seconds: dict[str, float] = field(default_factory=dict)
 
     def make(self, source: calibration.CalibrationSet | calibration.CalibrationTable | None) -> Manifest:
@@ -83,11 +97,13 @@ class Work:
             graph = self.network.graph()
             golden = self.network.golden()
             (self.folder / "source.onnx").write_bytes(graph.SerializeToString(deterministic=True))
+            check_finite(golden.fp32_heatmaps)
         info, quantised = self.quantise(graph, source)
+        kept = self.kept_in_float(graph, quantised, golden, source)
         if self.backend is not None:
-            quantised = backends.rendered(self.backend, quantised, self.options.precision)
+            quantised = backends.rendered(self.backend, quantised, self.options.precision, kept or ())
         (self.folder / "model.onnx").write_bytes(quantised.SerializeToString(deterministic=True))
-        manifest = self.manifest(graph, quantised, info)
+        manifest = dataclasses.replace(self.manifest(graph, quantised, info), kept_fp32=kept)
         if self.backend is not None:
             with self.step("build"):
                 backends.builder(self.backend).build(self.folder, manifest, self.network.checkpoint, self.progress)
@@ -99,19 +115,35 @@ class Work:
         self, graph: Any, source: calibration.CalibrationSet | calibration.CalibrationTable | None
     ) -> tuple[CalibrationInfo | None, Any]:
         """The graph in the precision asked for, and where its ranges come from."""
-        if source is None:
+        if source is None or self.options.precision != "int8":
             return None, graph
+        from hgedge.quantization.groups import nodes_of
         from hgedge.quantization.insert_qdq import quantize
         from hgedge.quantization.ranges import naming_version, save_table, table_key
 
+        placement, float_groups = assignment(self.options, self.network)
+        nodes_of(graph, float_groups)  # a wrong name is told before the work
         with self.step("calibrate"):
             key = table_key(self.network.sha256, self.network.input, naming_version(graph))
             table = calibration.ranges_for(source, key, graph, self.network.input, self.progress)
         with self.step("quantize"):
             unsigned = self.backend is not None and backends.builder(self.backend).UNSIGNED_AFTER_RELU
-            quantised = quantize(graph, table, self.options.placement, unsigned)
+            quantised = quantize(graph, table, placement, unsigned, float_groups)
             save_table(table, self.folder / "calibration.json")
-        return CalibrationInfo(table.method, table.images, table.digest, self.options.placement), quantised
+        return CalibrationInfo(table.method, table.images, table.digest, placement, float_groups), quantised
+
+    def kept_in_float(
+        self,
+        graph: Any,
+        quantised: Any,
+        golden: Golden,
+        source: calibration.CalibrationSet | calibration.CalibrationTable | None,
+    ) -> tuple[str, ...] | None:
+        """The layers that FP16 has no room for; None where nothing is FP16."""
+        if not half_precision.holds_half(self.options.precision, self.backend):
+            return None
+        with self.step("calibrate"):
+            return half_precision.kept_in_float(graph, quantised, self.network, golden, source, self.progress)
 
     def manifest(self, graph: Any, quantised: Any, info: CalibrationInfo | None) -> Manifest:
         """The manifest of what is being built, not measured yet."""
@@ -139,13 +171,19 @@ class Work:
         )
 
     def measure(self, backend: str, manifest: Manifest, golden: Golden) -> tuple[Manifest, Golden]:
-        """Run the new engine on the golden inputs, if this machine can run it."""
+        """Run the new engine on the golden inputs, if this machine can; of FP16, simulate what its arithmetic gives."""
+        if manifest.precision == "fp16":
+            found = half_precision.simulated_agreement(self.folder, seal(self.folder, manifest), golden)
+            manifest = dataclasses.replace(manifest, simulated_agreement=found)
         reason = backends.why_not_here(backend)
         if reason is not None:
             log.warning("the engine is not measured: %s", reason)
             return manifest, golden
         session = backends.sessions(backend).load(self.folder, seal(self.folder, manifest))
         try:
+            if self.verdict is not None:
+                own = self.verdict.of_engine(session)
+                manifest = dataclasses.replace(manifest, accuracy=own.accuracy, drop=own.drop, budget=own.info)
             return measure(session, manifest, golden)
         finally:
             session.close()
@@ -177,6 +215,7 @@ def _digest(
     network: Network,
     backend: str | None,
     source: calibration.CalibrationSet | calibration.CalibrationTable | None,
+    verdict: Verdict | None,
 ) -> str:
     """sha256 over everything that decides what is built."""
     decides = {
@@ -188,16 +227,17 @@ def _digest(
         "keypoints": network.keypoints.names,
         "decode": records.to_mapping(network.decode),
         "precision": options.precision,
-        "placement": options.placement,
+        "assignment": assignment(options, network) if options.precision == "int8" else None,
         "calibration": source.digest() if source else None,
         "batch": options.batch,
+        "budget": records.to_mapping(verdict.info) if verdict else None,
         "backend": [backend, backends.builder(backend).version()] if backend else None,
         "device": records.to_mapping(backends.device_for(backend)) if backend else None,
     }
     return hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()
 
 
-def _reuse(target: Path, digest: str) -> BuildReport:
+def _reuse(target: Path, digest: str, verdict: Verdict | None) -> BuildReport:
     """The report of a bundle that is there already.
 
     Raises:
@@ -208,10 +248,12 @@ def _reuse(target: Path, digest: str) -> BuildReport:
             f"{target} holds a bundle built from other weights, ranges, options or versions; "
             "replace it with --force, or choose another --output"
         )
-    return _report(target, open_bundle(target), {"total": 0.0}, reused=True)
+    return _report(target, open_bundle(target), {"total": 0.0}, verdict, reused=True)
 
 
-def _report(target: Path, manifest: Manifest, seconds: dict[str, float], reused: bool = False) -> BuildReport:
+def _report(
+    target: Path, manifest: Manifest, seconds: dict[str, float], verdict: Verdict | None, reused: bool = False
+) -> BuildReport:
     steps = ("export", "calibrate", "quantize", "build", "total")
     return BuildReport(
         bundle=target,
@@ -221,6 +263,10 @@ def _report(target: Path, manifest: Manifest, seconds: dict[str, float], reused:
         num_convs=manifest.num_convs,
         num_convs_int8=manifest.num_convs_int8,
         agreement=manifest.agreement,
+        simulated_agreement=manifest.simulated_agreement,
+        kept_fp32=manifest.kept_fp32,
         drop=manifest.drop,
+        budget=manifest.budget,
+        tried=verdict.tried if verdict else None,
         reused=reused,
     )

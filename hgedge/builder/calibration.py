@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import logging
 from dataclasses import dataclass
@@ -13,33 +14,49 @@ import numpy as np
 import hgedge.datasets
 from hgedge import records
 from hgedge.builder.network import Network
-from hgedge.builder.options import BuildOptions
+from hgedge.builder.options import ONNX_ONLY, BuildOptions
+from hgedge.builder.selection import SELECTIONS, chosen
 from hgedge.bundle import file_digest
 from hgedge.datasets import Dataset, Person
 from hgedge.errors import ConfigError, QuantizationError
+from hgedge.models.zoo import DEFAULT
 from hgedge.progress import Progress
-from hgedge.quantization.calibrate import collect_ranges
+from hgedge.quantization.methods import DEFAULT_METHOD, method_named, needs_histograms
 from hgedge.quantization.ranges import MIN_IMAGES, RangeTable, check, load_table, make_table
 from hgedge.spec import InputSpec
 
 log = logging.getLogger(__name__)
 
+KEPT = ".calibration"  # folder beside the bundles
+PICTURES = "pictures"  # what a recipe calls a plain folder
+
 
 @dataclass(frozen=True)
 class CalibrationRecipe:
-    """A calibration set: `images` people of a data set's split, spread over it.
+    """A calibration set: so many people of a data set's split, or pictures of a plain folder.
 
     Attributes:
-        dataset: Layout that `--data` must have, such as "lspet".
-        split: Its split.
-        images: People to take.
-        method: How ranges are drawn from pictures: "mean-minmax" or "minmax".
+        dataset: Layout that `--data` must have, such as "lspet"; "pictures" is a plain folder.
+        split: Its split; a plain folder has none.
+        images: People or pictures to take.
+        selection: How they are chosen: one of `hgedge.builder.selection`.
+        method: How ranges are drawn from them: one of `hgedge.quantization.methods`.
+        seed: Of a selection that draws.
     """
 
     dataset: str
     split: str = "train"
     images: int = 128
-    method: str = "mean-minmax"
+    selection: str = "spread"
+    method: str = DEFAULT_METHOD
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.selection not in SELECTIONS:
+            raise ConfigError(f"selection must be one of {', '.join(SELECTIONS)}, but got {self.selection!r}")
+        if self.images < 1 or self.seed < 0:
+            raise ConfigError(f"images must be positive and seed not negative, but got {self.images} and {self.seed}")
+        method_named(self.method)
 
 
 @dataclass(frozen=True)
@@ -49,16 +66,25 @@ class CalibrationSet:
     Attributes:
         origin: What error messages call it.
         pictures: Files, taken whole, and people of a data set, each in its own crop.
-        method: How ranges are drawn from them.
+        method: How ranges are drawn from them, by its full name.
+        kept: The file that keeps what they showed, for the next build and for one that goes on with this; or None.
     """
 
     origin: Path
     pictures: tuple[Path | Person, ...]
-    method: str = "mean-minmax"
+    method: str = DEFAULT_METHOD
+    kept: Path | None = None
 
     def digest(self) -> str:
         """sha256 over pictures, boxes and method."""
-        digest = hashlib.sha256(self.method.encode())
+        return self._digest(self.method)
+
+    def pictures_digest(self) -> str:
+        """sha256 over pictures and boxes."""
+        return self._digest("")
+
+    def _digest(self, start: str) -> str:
+        digest = hashlib.sha256(start.encode())
         for picture in self.pictures:
             digest.update(_content(picture))
             digest.update(picture.box_xyxy.tobytes() if isinstance(picture, Person) else b"whole")
@@ -91,11 +117,21 @@ def find(options: BuildOptions, network: Network) -> CalibrationSet | Calibratio
 
     Raises:
         QuantizationError: There is no table or picture, or too few pictures.
-        ConfigError: A recipe cannot be read or followed.
+        ConfigError: A recipe cannot be read or followed, or a method is asked for that a table cannot have.
     """
-    source = options.calibration
+    source, method = options.calibration, options.calibration_method
     if options.precision != "int8":
         return None
+    if source is not None and source.suffix == ".toml":
+        recipe = records.from_toml(CalibrationRecipe, source)
+        return _kept(_from_recipe(source, recipe, options), options, recipe)
+    if source is not None and source.is_dir():
+        return _kept(_from_folder(source, options.calibration_images, method or DEFAULT_METHOD), options)
+    if method is not None:
+        raise ConfigError(
+            f"--calibration-method {method} draws ranges from pictures, but {source or 'the table of the model'} holds "
+            "ranges already; give --calibration FOLDER, or leave the method out"
+        )
     if source is None:
         table = network.own_ranges()
         if table is None:
@@ -104,10 +140,6 @@ def find(options: BuildOptions, network: Network) -> CalibrationSet | Calibratio
                 "give pictures like those that it will see: --calibration FOLDER"
             )
         return CalibrationTable(f"the range table that comes with {network.name}", table)
-    if source.suffix == ".toml":
-        return _from_recipe(source, options.data)
-    if source.is_dir():
-        return _from_folder(source, options.calibration_images)
     if not source.is_file():
         raise QuantizationError(f"no such calibration folder, recipe or table: {source}")
     return CalibrationTable(str(source), load_table(source))
@@ -126,58 +158,80 @@ def ranges_for(
         progress: Told about pictures done.
 
     Raises:
-        QuantizationError: The table is another model's, or too few pictures can be read.
+        QuantizationError: The table is another model's, too few pictures can be read, or they show nothing.
     """
     if isinstance(source, CalibrationTable):
         check(source.table, key, source.origin)
         return source.table
-    from hgedge.builder.pictures import Pictures
+    from hgedge.builder.observe import observed
 
-    pictures = Pictures(source, spec, progress)
-    ranges = collect_ranges(model, pictures, method=source.method)
-    pictures.check_enough()
-    return make_table(key, source.method, pictures.used, ranges)
+    statistics = observed(source, key, model, spec, progress)
+    return make_table(key, source.method, statistics.count, statistics.ranges(source.method))
 
 
-def _from_recipe(path: Path, data: Path | None) -> CalibrationSet:
-    recipe = records.from_toml(CalibrationRecipe, path)
+def _kept(found: CalibrationSet, options: BuildOptions, recipe: CalibrationRecipe | None = None) -> CalibrationSet:
+    """With the place where what its pictures show is kept: a file named after what was asked for, not what it holds.
+
+    So when weights or pictures change, what was kept of the old ones is found, and can be told to be out of date.
+    """
+    asked = [getattr(options, name) for name in ("model", "num_stacks", "input_hw", "calibration", *ONNX_ONLY)]
+    if recipe is None:
+        asked += [needs_histograms(found.method), options.calibration_images]
+    else:
+        asked += [needs_histograms(found.method), options.data, dataclasses.replace(recipe, method=DEFAULT_METHOD)]
+    name = f"{Path(options.model or DEFAULT).stem}-{hashlib.sha256(repr(asked).encode()).hexdigest()[:16]}.npz"
+    return dataclasses.replace(found, kept=options.output / KEPT / name)
+
+
+def _from_recipe(path: Path, recipe: CalibrationRecipe, options: BuildOptions) -> CalibrationSet:
+    data, method = options.data, method_named(options.calibration_method or recipe.method)
     if data is None:
         raise ConfigError(f"{path} takes pictures of the data set {recipe.dataset!r}; say where it is: --data DIR")
+    if recipe.dataset == PICTURES:
+        return _from_pictures(data, recipe.images, method, recipe.selection, recipe.seed)
     dataset = hgedge.datasets.open(data, recipe.split)
     if dataset.name != recipe.dataset:
         raise ConfigError(f"{path} takes pictures of {recipe.dataset!r}, but {data} holds {dataset.name!r}")
-    return from_dataset(data, dataset, recipe.images, recipe.method)
+    return from_dataset(data, dataset, recipe.images, method, recipe.selection, recipe.seed)
 
 
-def from_dataset(root: Path, dataset: Dataset, images: int, method: str = "mean-minmax") -> CalibrationSet:
-    """People of a data set, spread over it, each in its own crop."""
+def from_dataset(
+    root: Path,
+    dataset: Dataset,
+    images: int,
+    method: str = DEFAULT_METHOD,
+    selection: str = "spread",
+    seed: int = 0,
+) -> CalibrationSet:
+    """People of a data set, each in its own crop; the rest as of `CalibrationRecipe`."""
     if images > len(dataset):
         raise ConfigError(
             f"{images} calibration pictures asked for, but {root} has {len(dataset)} in {dataset.split!r}; "
             "ask for fewer"
         )
     at_least(images, root)
-    return CalibrationSet(root, tuple(dataset.people[index] for index in spread(len(dataset), images)), method)
+    picked = chosen(dataset.people, images, selection, seed)
+    return CalibrationSet(root, tuple(dataset.people[index] for index in picked), method)
 
 
-def _from_folder(folder: Path, images: int) -> CalibrationSet:
+def _from_folder(folder: Path, images: int, method: str) -> CalibrationSet:
     """Pictures of a folder, spread over the sorted names; of a data set, people of `train`, or of undivided `all`."""
+    method = method_named(method)
     if hgedge.datasets.recognised(folder):
         undivided = "train" not in (splits := hgedge.datasets.splits(folder)) and "all" in splits
-        return from_dataset(folder, hgedge.datasets.open(folder, "all" if undivided else "train"), images)
+        return from_dataset(folder, hgedge.datasets.open(folder, "all" if undivided else "train"), images, method)
+    return _from_pictures(folder, images, method)
+
+
+def _from_pictures(folder: Path, images: int, method: str, selection: str = "spread", seed: int = 0) -> CalibrationSet:
     from hgedge.sources.images import picture_files
 
-    files = picture_files(folder)
+    files = picture_files(folder) if folder.is_dir() else []
     at_least(min(len(files), images), folder)
     if len(files) < images:
         log.warning("%s has %d pictures, fewer than %d: taking all", folder, len(files), images)
-    picked = [files[index] for index in spread(len(files), min(len(files), images))]
-    return CalibrationSet(folder, tuple(picked))
-
-
-def spread(count: int, chosen: int) -> list[int]:
-    """`chosen` indices below `count`, evenly spread from the first to the last."""
-    return np.linspace(0, count - 1, chosen).round().astype(int).tolist()
+    picked = chosen(files, min(len(files), images), selection, seed)
+    return CalibrationSet(folder, tuple(files[index] for index in picked), method)
 
 
 def at_least(count: int, source: Path) -> None:

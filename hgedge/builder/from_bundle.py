@@ -26,6 +26,17 @@ class BundleNetwork(Network):
     bundle: Path
     manifest: Manifest
 
+    @property
+    def assignment(self) -> tuple[str, tuple[str, ...]]:
+        """The bundle's own."""
+        info = self.manifest.calibration
+        return super().assignment if info is None else (info.placement, info.float_groups)
+
+    @property
+    def kept_fp32(self) -> tuple[str, ...] | None:
+        """Those that the bundle names."""
+        return self.manifest.kept_fp32
+
     def graph(self) -> onnx.ModelProto:
         """The bundle's own FP32 graph."""
         import onnx

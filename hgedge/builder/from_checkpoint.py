@@ -47,13 +47,13 @@ class CheckpointNetwork(Network):
     def graph(self) -> onnx.ModelProto:
         """The FP32 graph, exported and checked against PyTorch."""
         graph = onnx_from_network(self.source.net, self.input, self.num_stacks)
-        photograph = normalise(golden_crops(self.input)[:1], self.input)
+        photograph = normalise(golden_crops(self.input, self.keypoints)[:1], self.input)
         verify_onnx(graph, self.source.net, self.input, photograph, self.num_stacks)
         return graph
 
     def golden(self) -> Golden:
         """The golden inputs, and what PyTorch makes of them."""
-        crops = golden_crops(self.input)
+        crops = golden_crops(self.input, self.keypoints)
         session = TorchSession(self.source.net, self.input, num_stacks=self.num_stacks)
         return Golden(crops, run_one_by_one(session, crops))
 

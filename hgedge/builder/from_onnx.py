@@ -52,7 +52,7 @@ class OnnxNetwork(Network):
         """The golden inputs, and what ONNX Runtime makes of them in FP32."""
         from hgedge.export.onnx_ends import run_onnx
 
-        crops = golden_crops(self.input)
+        crops = golden_crops(self.input, self.keypoints)
         images, graph = normalise(crops, self.input), self.model.SerializeToString()
         made = [run_onnx(graph, {"image": images[i : i + 1]}, self.name)["heatmaps"] for i in range(len(images))]
         return Golden(crops, np.concatenate(made))

@@ -47,6 +47,16 @@ class Network:
         """Its PyTorch weights, where it has any."""
         return None
 
+    @property
+    def assignment(self) -> tuple[str, tuple[str, ...]]:
+        """The placement, and the groups that stay float, where nothing else is asked for."""
+        return "stream", ()
+
+    @property
+    def kept_fp32(self) -> tuple[str, ...] | None:
+        """Layers that are known to need FP32 where the rest is FP16; None: nobody has looked."""
+        return None
+
     def graph(self) -> onnx.ModelProto:
         """The FP32 graph."""
         raise NotImplementedError

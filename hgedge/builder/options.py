@@ -10,7 +10,8 @@ from typing import Any
 
 from hgedge import records
 from hgedge.errors import ConfigError
-from hgedge.spec import PRECISIONS
+from hgedge.quantization.methods import method_named
+from hgedge.spec import PRECISIONS, BudgetInfo
 
 PLACEMENTS = ("stream", "conv")
 MAX_BATCH = 1024
@@ -27,8 +28,12 @@ class BuildOptions:
         backend: A backend's name, or "auto".
         calibration: A range table (JSON), a recipe (TOML), or a folder of pictures.
         calibration_images: Pictures to take from a folder.
-        data: Folder of the data set that a calibration recipe names.
-        placement: Which tensors are quantised: "stream" or "conv".
+        data: Folder of the data set that a calibration recipe names, and whose people INT8's drop is measured on.
+        max_drop: Points at the loose threshold that the engine may lose; None: 1 where INT8 is given `data` for this.
+        placement: Which tensors are quantised: "stream" or "conv"; None: as in the bundle that it is built from, else
+            "stream".
+        float_groups: Groups of convolutions that stay float in INT8; None: as in the bundle that it is built from, else
+            none.
         num_stacks: Keep this many stacks; all by default.
         input_hw: Height and width of the input, where not the model's own.
         keypoints: Of an ONNX file: a known set's name, or a TOML file with a set; none: as many as there are, numbered.
@@ -47,8 +52,11 @@ class BuildOptions:
     backend: str = "auto"
     calibration: Path | None = None
     calibration_images: int = 128
+    calibration_method: str | None = None
     data: Path | None = None
-    placement: str = "stream"
+    max_drop: float | None = None
+    placement: str | None = None
+    float_groups: tuple[str, ...] | None = None
     num_stacks: int | None = None
     input_hw: tuple[int, int] | None = None
     keypoints: str | None = None
@@ -64,12 +72,18 @@ class BuildOptions:
     def __post_init__(self) -> None:
         if self.precision not in PRECISIONS:
             raise ConfigError(f"precision must be one of {', '.join(PRECISIONS)}, but got {self.precision!r}")
-        if self.placement not in PLACEMENTS:
+        if self.placement not in (None, *PLACEMENTS):
             raise ConfigError(f"placement must be one of {', '.join(PLACEMENTS)}, but got {self.placement!r}")
+        if self.float_groups and self.precision != "int8":
+            raise ConfigError(f"float_groups are of INT8, but precision is {self.precision!r}; leave them out")
+        if self.max_drop is not None and not 0 < self.max_drop <= 100:
+            raise ConfigError(f"max_drop must be points above 0, at most 100, but got {self.max_drop:g}")
         if self.num_stacks is not None and self.num_stacks < 1:
             raise ConfigError(f"num_stacks must be at least 1, but got {self.num_stacks}")
         if not self.batch or not all(1 <= size <= MAX_BATCH for size in self.batch):
             raise ConfigError(f"batch must be positive sizes such as 1,2,4, at most {MAX_BATCH}, but got {self.batch}")
+        if self.calibration_method is not None:
+            method_named(self.calibration_method)
         if self.calibration_images < 1:
             raise ConfigError(f"calibration_images must be at least 1, but got {self.calibration_images}")
         if self.model == "":
@@ -90,7 +104,11 @@ class BuildReport:
         num_convs: Convolutions of the graph.
         num_convs_int8: Those that are quantised.
         agreement: Mean and 99th percentile of the distance to FP32 keypoints on the golden inputs, in input pixels.
+        simulated_agreement: The same of FP16 arithmetic, simulated; of FP16 engines, where ONNX Runtime is installed.
+        kept_fp32: Layers in FP32 where the rest is FP16, each by the tensor that it makes; None: nothing is FP16.
         drop: Points lost per metric, where it was measured.
+        budget: On whom, and how sure it is (`hgedge.spec.BudgetInfo`).
+        tried: What the search for the engine measured, in order; the last is the verdict.
         reused: The bundle was there already.
     """
 
@@ -101,7 +119,11 @@ class BuildReport:
     num_convs: int
     num_convs_int8: int
     agreement: dict[str, float] | None
+    simulated_agreement: dict[str, float] | None = None
+    kept_fp32: tuple[str, ...] | None = None
     drop: dict[str, float] | None = None
+    budget: BudgetInfo | None = None
+    tried: tuple[dict[str, Any], ...] | None = None
     reused: bool = False
 
 

@@ -28,6 +28,7 @@ def evaluate(
     against: options.Against = None,
     flip_test: options.FlipTest = False,
     average_stacks: options.AverageStacks = False,
+    simulate_fp16: options.SimulateFp16 = False,
     plot: options.Plot = None,
     save_predictions: options.SavePredictions = None,
 ) -> None:
@@ -35,10 +36,12 @@ def evaluate(
     if (target is None) == (predictions is None):
         given = "neither" if target is None else "both"
         raise ConfigError(f"give one of BUNDLE_OR_MODEL and --predictions FILE, but got {given}")
-    if predictions is not None and (flip_test or average_stacks):
-        raise ConfigError("--flip-test and --average-stacks are for running a model, but --predictions runs none")
+    how = {"flip_test": flip_test, "average_stacks": average_stacks, "simulate_fp16": simulate_fp16}
+    if predictions is not None and any(how.values()):
+        names = "--flip-test, --average-stacks and --simulate-fp16"
+        raise ConfigError(f"{names} are for running a model, but --predictions runs none")
     from hgedge.evaluation import outputs
-    from hgedge.evaluation.evaluate import open_people, predictions_of
+    from hgedge.evaluation.evaluate import SIMULATED, open_people, predictions_of
     from hgedge.evaluation.predictions import read_predictions
     from hgedge.evaluation.report import report
 
@@ -50,10 +53,9 @@ def evaluate(
         if predictions is not None:
             found = read_predictions(predictions, labels)
         else:
-            how = {"flip_test": flip_test, "average_stacks": average_stacks}
             with terminal.progress() as progress:
                 found = predictions_of(str(target), dataset, labels.indices, progress, **how)
-        document = report(found, labels, other, with_curves=plot is not None)
+        document = report(found, labels, other, with_curves=plot is not None) | (SIMULATED if simulate_fp16 else {})
         save(found, labels)
         draw(document, other, labels, f"{predictions or target} on {labels.data}")
     terminal.result(document, lambda console: show(console, document))
@@ -62,6 +64,9 @@ def evaluate(
 def show(console: Console, document: Mapping[str, Any]) -> None:
     """Print single numbers, then a table for each kind of accuracy, then what is between two predictions."""
     metrics, intervals, per_keypoint = (document[key] for key in ("metrics", "intervals", "per_keypoint"))
+    if "simulated" in document:
+        told = f"simulated: {document['simulated'].upper()} arithmetic, every tensor rounded; not the engine"
+        console.print(told, soft_wrap=True)
     single = [name for name in metrics if " " not in name]
     if single:
         table = _table("metric", "%", "95 %")

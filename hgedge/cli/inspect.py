@@ -18,10 +18,10 @@ from hgedge.cli import options
 from hgedge.cli.terminal import Terminal
 from hgedge.errors import HgedgeError
 
-GRAPH = "model.onnx"
+GRAPH, SOURCE = "model.onnx", "source.onnx"
 CONTENTS = {
     GRAPH: "graph that the engine is built from",
-    "source.onnx": "graph in FP32",
+    SOURCE: "graph in FP32",
     "calibration.json": "activation ranges",
     "golden.npz": "a few inputs, and heatmaps of them",
 }
@@ -31,7 +31,12 @@ NAMED = 3  # a type that so few convolutions run in is worth their names
 SHORT = {"BatchNormalization": "BatchNorm", "InstanceNormalization": "InstanceNorm"}
 GAP = (0, 2, 0, 0)
 
-Layers = Annotated[bool, typer.Option("--layers", help="Show every layer of the graph too.")]
+Layers = Annotated[
+    bool,
+    typer.Option(
+        "--layers", help="Show every layer of the graph too, and the groups of them that INT8 can leave float."
+    ),
+]
 
 
 def inspect(terminal: Terminal, bundle: options.Bundle, layers: Layers = False) -> None:
@@ -42,20 +47,22 @@ def inspect(terminal: Terminal, bundle: options.Bundle, layers: Layers = False) 
 
 
 def graph_document(folder: Path) -> dict[str, Any]:
-    """What the graph of a bundle is made of: `graph` and `layers`; both null, and `graph_reason`, without onnx.
+    """What the graph of a bundle is made of: `graph`, `layers`, `groups`; all null, and `graph_reason`, without onnx.
 
     Raises:
         ExportError: It is no ONNX file.
     """
     try:
         from hgedge.export.statistics import read_summary
+        from hgedge.quantization.groups import read_groups
     except ModuleNotFoundError as error:
         reason = f"this needs {error.name}, which is not installed; install it with: pip install 'hgedge[build]'"
-        return {"graph": None, "layers": None, "graph_reason": reason}
+        return {"graph": None, "layers": None, "groups": None, "graph_reason": reason}
     graph, layers = read_summary(folder / GRAPH)
     return {
         "graph": records.to_mapping(graph),
         "layers": [records.to_mapping(layer) for layer in layers],
+        "groups": read_groups(folder / SOURCE),
         "graph_reason": None,
     }
 
@@ -83,6 +90,8 @@ def engine_document(folder: Path) -> dict[str, Any]:
 def show(console: Console, document: Mapping[str, Any], layers: bool = False) -> None:
     """Print a bundle for people: what it is, its files, its graph, its engine, and if asked for its layers."""
     head = Table(show_header=False, box=None, padding=GAP)
+    head.add_column()
+    head.add_column(overflow="fold")
     for name, text in head_rows(document):
         head.add_row(f"[bold]{name}[/bold]", escape(text))
     console.print(head, "", _files(document["bytes"]), "", sep="\n")
@@ -95,7 +104,7 @@ def show(console: Console, document: Mapping[str, Any], layers: bool = False) ->
     console.print()
     _say(console, "engine", engine_text(document))
     if layers and document["layers"] is not None:
-        console.print("", _layers(document["layers"]), sep="\n")
+        console.print("", _layers(document["layers"]), "", _groups(document), sep="\n")
 
 
 def head_rows(document: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
@@ -154,7 +163,8 @@ def _backend(document: Mapping[str, Any]) -> str:
 def _calibration(info: Mapping[str, Any] | None) -> str:
     if info is None:
         return "none"
-    return f"{info['method']} of {info['images']} pictures, placement {info['placement']}"
+    float_groups = f", float: {_listed(info['float_groups'])}" if info["float_groups"] else ""
+    return f"{info['method']} of {info['images']} pictures, placement {info['placement']}{float_groups}"
 
 
 def _measured(document: Mapping[str, Any]) -> str:
@@ -213,6 +223,17 @@ def _layers(layers: Iterable[Mapping[str, Any]]) -> Table:
             f"{layer['macs'] / 1e6:.2f}" if layer["macs"] else "",
             f"{layer['weight_bytes'] / 1024:.1f}" if layer["weight_bytes"] else "",
             " ".join(f"{scale:.3g}" for scale in layer["scales"]),
+        )
+    return table
+
+
+def _groups(document: Mapping[str, Any]) -> Table:
+    table = _table("group", "type", "convolutions")
+    precisions = {layer["name"]: layer["precision"].upper() for layer in document["layers"]}
+    for group, members in document["groups"].items():
+        kinds = dict.fromkeys(precisions.get(name, "?") for name in members)
+        table.add_row(
+            escape(group), _listed(kinds), escape(_listed(name.removeprefix(f"{group}.") for name in members))
         )
     return table
 

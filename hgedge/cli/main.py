@@ -16,7 +16,7 @@ from typing import Annotated, Any
 import typer
 
 from hgedge import __version__
-from hgedge.cli import build, doctor, evaluate, export, inspect, models, run, train
+from hgedge.cli import build, doctor, evaluate, export, inspect, models, run, sensitivity, train, verify
 from hgedge.cli.command import register
 from hgedge.errors import HgedgeError
 
@@ -24,8 +24,10 @@ COMMANDS: dict[Callable[..., int | None], str] = {
     build.build: "hgedge build --precision int8",
     run.run: "hgedge run --source video.mp4 --save poses.mp4",
     evaluate.evaluate: "hgedge evaluate engines/default-int8-openvino --data lspet --split val",
+    sensitivity.sensitivity: "hgedge sensitivity default --data lspet --plot sensitivity.png",
     export.export: "hgedge export -o default.onnx",
     inspect.inspect: "hgedge inspect engines/default-int8-openvino",
+    verify.verify: "hgedge verify engines/default-int8-openvino",
     train.train: "hgedge train training.toml",
     doctor.doctor: "hgedge doctor --json",
     models.models: "hgedge models --json",

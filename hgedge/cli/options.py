@@ -34,9 +34,27 @@ Calibration = Annotated[
 CalibrationImages = Annotated[
     int | None, typer.Option(metavar="N", min=1, help="Pictures to take from a folder; 128 by default.")
 ]
-CalibrationData = Annotated[Path | None, typer.Option(metavar="DIR", help="Data set that a calibration recipe names.")]
+CalibrationMethod = Annotated[
+    str | None,
+    typer.Option(
+        metavar="{mean-minmax,minmax,percentile-P,mse,entropy}",
+        help="How ranges are drawn from pictures; mean-minmax by default.",
+    ),
+]
+CalibrationData = Annotated[
+    Path | None, typer.Option(metavar="DIR", help="Labelled people to measure the drop on, or what a recipe names.")
+]
+MaxDrop = Annotated[
+    float | None,
+    typer.Option(metavar="P", help="Points that the engine may lose on --data; INT8 finds the fastest, 1 by default."),
+]
 Placement = Annotated[
-    str | None, typer.Option(metavar="{stream,conv}", help="Which tensors are quantised; stream by default.")
+    str | None,
+    typer.Option(metavar="{stream,conv}", help="Which tensors are quantised; a bundle's own, else stream by default."),
+]
+FloatGroups = Annotated[
+    str | None,
+    typer.Option(metavar="A,B", help="Groups of layers that INT8 leaves float; a bundle's own, else none by default."),
 ]
 NumStacks = Annotated[int | None, typer.Option(metavar="N", min=1, help="Keep this many stacks; all by default.")]
 InputSize = Annotated[
@@ -90,7 +108,14 @@ FlipTest = Annotated[bool, typer.Option("--flip-test", help="Predict on mirror i
 AverageStacks = Annotated[
     bool, typer.Option("--average-stacks", help="Of a checkpoint: the mean of all stacks' maps, not the last.")
 ]
+SimulateFp16 = Annotated[
+    bool,
+    typer.Option("--simulate-fp16", help="Of an FP16 bundle: what FP16 arithmetic gives, on any CPU; not the engine."),
+]
 Plot = Annotated[Path | None, typer.Option(metavar="FILE.png", help="Draw curves and joints: .png, .svg or .pdf.")]
+SensitivityPlot = Annotated[
+    Path | None, typer.Option("--plot", metavar="FILE.png", help="Draw cost against saving: .png, .svg or .pdf.")
+]
 SavePredictions = Annotated[Path | None, typer.Option(metavar="FILE.npz", help="Keep keypoints, labels and names.")]
 
 Camera = Annotated[int | None, typer.Option(metavar="N", help="A camera, by number.")]

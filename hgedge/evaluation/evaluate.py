@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 import hgedge.datasets
+from hgedge import backends
+from hgedge.bundle import open_bundle
 from hgedge.datasets import Dataset
 from hgedge.errors import ConfigError
 from hgedge.evaluation.flip import FlipTest
@@ -16,8 +19,13 @@ from hgedge.evaluation.predictions import Predictions
 from hgedge.evaluation.report import kinds, report
 from hgedge.progress import Progress, no_progress
 from hgedge.runtime.pipeline import Pipeline, load
+from hgedge.spec import Manifest
+
+log = logging.getLogger(__name__)
 
 BUILT_FIRST = (".onnx", ".toml")
+CPU_ONLY = "openvino"
+SIMULATED = {"simulated": "fp16"}  # what a document says that comes from no engine
 
 
 def evaluate(
@@ -29,6 +37,7 @@ def evaluate(
     *,
     flip_test: bool = False,
     average_stacks: bool = False,
+    simulate_fp16: bool = False,
 ) -> dict[str, Any]:
     """Accuracy of a bundle's engine, or of a checkpoint in eager FP32 PyTorch.
 
@@ -40,17 +49,19 @@ def evaluate(
         progress: Told about people done.
         flip_test: Predict on mirror images too; see `hgedge.evaluation.flip`.
         average_stacks: Take the mean of all stacks' maps instead of the last; of a checkpoint.
+        simulate_fp16: Run what an FP16 bundle's engine computes in FP16 arithmetic on any CPU, not the engine itself.
 
     Returns:
-        See `hgedge.evaluation.report.report`.
+        See `hgedge.evaluation.report.report`; `simulated` is "fp16" where it is.
 
     Raises:
         ConfigError: The data set's keypoints are not the network's, or the target has only one stack's maps.
         SourceError: The data set or a picture of it cannot be read.
     """
     dataset, labels = open_people(data, split, limit)
-    how = {"flip_test": flip_test, "average_stacks": average_stacks}
-    return report(predictions_of(target, dataset, labels.indices, progress, **how), labels)
+    how = {"flip_test": flip_test, "average_stacks": average_stacks, "simulate_fp16": simulate_fp16}
+    document = report(predictions_of(target, dataset, labels.indices, progress, **how), labels)
+    return {**document, **SIMULATED} if simulate_fp16 else document
 
 
 def open_people(data: Path, split: str | None = None, limit: int | None = None) -> tuple[Dataset, Labels]:
@@ -69,9 +80,11 @@ def predictions_of(
     *,
     flip_test: bool = False,
     average_stacks: bool = False,
+    simulate_fp16: bool = False,
 ) -> Predictions:
     """What a bundle or checkpoint predicts for some people of a data set; arguments and errors as of `evaluate`."""
-    with pipeline_of(target, flip_test=flip_test, average_stacks=average_stacks) as pipeline:
+    how = {"flip_test": flip_test, "average_stacks": average_stacks, "simulate_fp16": simulate_fp16}
+    with pipeline_of(target, **how) as pipeline:
         if dataset.keypoint_set.names != pipeline.keypoints.names:
             raise ConfigError(
                 f"{dataset.name} is labelled with the keypoints {dataset.keypoint_set.name!r}, but {target} predicts "
@@ -80,23 +93,43 @@ def predictions_of(
         return predict(pipeline, dataset, chosen, progress)
 
 
-def pipeline_of(target: str, *, flip_test: bool = False, average_stacks: bool = False) -> Pipeline:
+def pipeline_of(
+    target: str, *, flip_test: bool = False, average_stacks: bool = False, simulate_fp16: bool = False
+) -> Pipeline:
     """The pipeline of a bundle, or of a checkpoint in eager FP32 PyTorch.
 
     Raises:
-        ConfigError: Stacks are to be averaged that are not there, or the target has to be built first.
+        ConfigError: Stacks are to be averaged that are not there, FP16 is to be simulated of what has none, or the
+            target has to be built first.
     """
     if Path(target).suffix.lower() in BUILT_FIRST and Path(target).is_file():
         raise ConfigError(f"{target} must be built before it can be evaluated: hgedge build {target}")
     if not Path(target).is_dir():
+        if simulate_fp16:
+            raise ConfigError(f"{target} is no bundle; build one to simulate: hgedge build {target} --precision fp16")
         pipeline = _pipeline_of_checkpoint(target, average_stacks)
     elif average_stacks:
         raise ConfigError(f"{target} is a bundle, which keeps the last stack alone; average the stacks of a checkpoint")
+    elif simulate_fp16:
+        pipeline = _simulated_pipeline(Path(target))
     else:
         pipeline = load(target)
+        _warn_of_storage(pipeline.manifest)
     if flip_test:
         pipeline.session = FlipTest(pipeline.session, pipeline.keypoints.flip_indices)
     return pipeline
+
+
+def _simulated_pipeline(bundle: Path) -> Pipeline:
+    """What a bundle's engine computes in FP16 arithmetic, on any CPU; the engine itself is not loaded."""
+    manifest = open_bundle(bundle)
+    session = backends.simulator().load(bundle, manifest)
+    return Pipeline(session, manifest.input, manifest.keypoints, manifest.decode, manifest)
+
+
+def _warn_of_storage(manifest: Manifest | None) -> None:
+    if manifest is not None and manifest.precision == "fp16" and manifest.backend and manifest.backend.name == CPU_ONLY:
+        log.warning("this engine stores FP16 but computes in FP32; for FP16 arithmetic: --simulate-fp16")
 
 
 def _pipeline_of_checkpoint(target: str, average_stacks: bool) -> Pipeline:

@@ -19,7 +19,7 @@ from hgedge.evaluation.labels import Labels
 from hgedge.evaluation.measure import Average, Measure
 
 FAILURES = (0.08, 0.1)
-THRESHOLDS = (0.05, 0.1, 0.2, 0.5)
+THRESHOLDS = (0.03, 0.05, 0.1, 0.2, 0.5)
 CURVE_LIMIT = 0.2
 WHOLE_FACE = (Average("", (0,), pooled=True),)
 

@@ -16,6 +16,12 @@ from hgedge.runtime.decode import decode
 from hgedge.spec import DecodeSpec, Manifest
 
 GOLDEN = "golden.npz"
+ADVICE = {
+    "fp32": "check the weights of the network, and the mean and std of its input",
+    "bf16": "build it with --precision fp32",
+    "fp16": "show the range probe pictures like those that it will see: --calibration FOLDER, or build it in fp32",
+    "int8": "calibrate it with pictures like those that it will see: --calibration FOLDER, or build it in fp32",
+}  # where heatmaps are not finite
 
 
 @dataclass(frozen=True)
@@ -71,16 +77,25 @@ def _shape(path: Path, name: str) -> tuple[int, ...]:
         return np.lib.format.read_array_header_1_0(array)[0]
 
 
-def run_one_by_one(session: Session, crops: np.ndarray) -> np.ndarray:
+def run_one_by_one(session: Session, crops: np.ndarray, precision: str = "fp32") -> np.ndarray:
     """Heatmaps of each crop, (G, K, h, w) float32.
 
     Raises:
         ExportError: A heatmap is not finite.
     """
     heatmaps = np.concatenate([np.array(session.run(crops[i : i + 1])) for i in range(len(crops))])
-    if not np.isfinite(heatmaps).all():
-        raise ExportError("the engine gives heatmaps that are not finite; build it with --precision fp32 or bf16")
+    check_finite(heatmaps, precision)
     return heatmaps
+
+
+def check_finite(heatmaps: np.ndarray, precision: str = "fp32") -> None:
+    """Raise ExportError for heatmaps (G, K, h, w) that are not finite, as no engine may give them."""
+    finite = np.isfinite(heatmaps).reshape(len(heatmaps), -1).all(axis=1)
+    if not finite.all():
+        raise ExportError(
+            f"in {precision}, {(~finite).sum()} of {len(finite)} golden inputs give heatmaps that are not finite; "
+            + ADVICE[precision]
+        )
 
 
 def measure(session: Session, manifest: Manifest, golden: Golden) -> tuple[Manifest, Golden]:
@@ -89,7 +104,7 @@ def measure(session: Session, manifest: Manifest, golden: Golden) -> tuple[Manif
     Raises:
         ExportError: A heatmap is not finite.
     """
-    golden = dataclasses.replace(golden, engine_heatmaps=run_one_by_one(session, golden.crops))
+    golden = dataclasses.replace(golden, engine_heatmaps=run_one_by_one(session, golden.crops, manifest.precision))
     return dataclasses.replace(manifest, measured=True, agreement=agreement(golden, manifest.decode)), golden
 
 

@@ -83,7 +83,7 @@ def test_two_runs_can_be_compared(program, shared_data, tiny_checkpoint, tmp_pat
     [
         ((), "give one of BUNDLE_OR_MODEL and --predictions FILE, but got neither"),
         (("default", "--predictions", "x.npz"), "give one of BUNDLE_OR_MODEL and --predictions FILE, but got both"),
-        (("--predictions", "x.npz", "--flip-test"), "--flip-test and --average-stacks are for running a model"),
+        (("--predictions", "x.npz", "--flip-test"), "--average-stacks and --simulate-fp16 are for running a model"),
         (("--predictions", "nowhere.npz"), "no such file: nowhere.npz"),
         (
             ("--predictions", "MPII/valid-example.h5"),

@@ -20,7 +20,7 @@ from hgedge.builder import BuildOptions, build
 from hgedge.cli.inspect import engine_document, engine_text, graph_document, show
 from hgedge.models.zoo import shipped_half
 
-ADDED = {"graph", "layers", "graph_reason", "engine", "engine_reason"}
+ADDED = {"graph", "layers", "groups", "graph_reason", "engine", "engine_reason"}
 HEADS = ("bundle", "model", "precision", "backend", "input", "keypoints", "skeleton", "decode", "calibration")
 
 
@@ -109,6 +109,23 @@ def test_the_page_fits_and_cuts_nothing(document: dict, width: int) -> None:
     assert len(starts) == len(document["layers"])
     if width == 120:
         assert [line.split()[0] for line in starts] == [layer["name"] for layer in document["layers"]]
+
+
+def test_groups_that_stay_float_are_shown(hgedge, tmp_path: Path) -> None:
+    asked = ("build", "--no-engine", "--float-groups", "stem.conv, hgs.0.up.0", "--output", tmp_path, "--json")
+    folder = Path(json.loads(hgedge(*asked).stdout)["bundle"])
+    document = json.loads(hgedge("inspect", folder, "--json").stdout)
+    assert folder.name == "default-int8-portable-mixed"
+    assert document["calibration"]["float_groups"] == ["hgs.0.up.0", "stem.conv"]
+    precisions = {layer["name"]: layer["precision"] for layer in document["layers"]}
+    kinds = {group: {precisions[name] for name in members} for group, members in document["groups"].items()}
+    assert {group for group, found in kinds.items() if found == {"fp32"}} == {"hgs.0.up.0", "stem.conv"}
+    assert all(found == {"int8"} for group, found in kinds.items() if group not in ("hgs.0.up.0", "stem.conv"))
+    text = page(document | {"engine": None}, 120)
+    assert "placement stream, float: hgs.0.up.0, stem.conv" in text
+    rows = [line.split() for line in text[text.index("\ngroup ") :].splitlines()[2:]]
+    assert [row[0] for row in rows] == list(document["groups"])
+    assert ["hgs.0.up.0", "FP32", "conv1,", "conv2,", "conv3"] in rows
 
 
 def test_a_portable_half_has_a_graph_and_no_engine(hgedge) -> None:

@@ -12,7 +12,9 @@ import pytest
 import hgedge as package
 from hgedge.cli import main
 
-COMMANDS = ("build", "run", "evaluate", "export", "inspect", "train", "doctor", "models")
+COMMANDS = (
+    "build", "run", "evaluate", "sensitivity", "export", "inspect", "verify", "train", "doctor", "models",
+)  # fmt: skip
 
 
 def only_error(done: subprocess.CompletedProcess[str], code: int) -> str:

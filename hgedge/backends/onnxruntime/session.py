@@ -16,16 +16,26 @@ QUIET = 3  # errors alone
 
 
 class ONNXRuntimeSession:
-    """The graph as it is, on all cores; all crops at once where it can."""
+    """The graph as it is, on all cores; all crops at once where it can.
 
-    def __init__(self, graph: Path, spec: InputSpec) -> None:
+    Args:
+        graph: Its file, or what the file holds.
+        spec: How crops are normalised.
+        optimised: False runs node by node, as the graph says.
+    """
+
+    def __init__(self, graph: Path | bytes, spec: InputSpec, optimised: bool = True) -> None:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = len(os.sched_getaffinity(0))
         options.log_severity_level = QUIET
+        if not optimised:
+            options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+        content = graph if isinstance(graph, bytes) else str(graph)
         try:
-            self.session = onnxruntime.InferenceSession(str(graph), options, providers=["CPUExecutionProvider"])
+            self.session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
         except Exception as error:  # the library raises types of its own
-            raise EngineMismatch(f"ONNX Runtime cannot load {graph}: {error}") from error
+            what = "a graph" if isinstance(graph, bytes) else graph
+            raise EngineMismatch(f"ONNX Runtime cannot load {what}: {error}") from error
         self.one_by_one = self.session.get_inputs()[0].shape[0] == 1  # some networks of others have a fixed batch
         self.swap = spec.color == "rgb"
         self.mean = 255 * np.asarray(spec.mean, np.float32)

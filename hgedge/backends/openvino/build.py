@@ -39,7 +39,8 @@ def check(precision: str, device: DeviceInfo) -> None:
 def build(folder: Path, manifest: Manifest, checkpoint: object = None, progress: Progress = no_progress) -> None:
     """Write `engine.xml` and `engine.bin` beside `model.onnx`."""
     model = fold_input(ov.Core().read_model(folder / "model.onnx"), manifest.input)
-    ov.save_model(model, folder / "engine.xml", compress_to_fp16=manifest.precision == "fp16")
+    stored_in_half = manifest.precision == "fp16" and not manifest.kept_fp32  # it would clip what is beyond FP16
+    ov.save_model(model, folder / "engine.xml", compress_to_fp16=stored_in_half)
 
 
 def fold_input(model: ov.Model, spec: InputSpec) -> ov.Model:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Collection
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -27,6 +28,7 @@ if TYPE_CHECKING:  # a machine that only runs engines has no onnx
 BACKEND = "tensorrt"
 ENGINE = "engine.plan"
 PRECISIONS = ("fp32", "fp16", "int8")
+HALF = ("fp16", "int8")
 UNSIGNED_AFTER_RELU = False
 
 
@@ -52,9 +54,9 @@ def why_not_here() -> str:
     return "this hgedge builds TensorRT engines, but has nothing that runs them yet"
 
 
-def render(graph: onnx.ModelProto, precision: str) -> onnx.ModelProto:
+def render(graph: onnx.ModelProto, precision: str, keep_fp32: Collection[str] = ()) -> onnx.ModelProto:
     """The graph that TensorRT is to be given."""
-    return render_for(library(BACKEND), graph, precision)
+    return render_for(library(BACKEND), graph, precision, keep_fp32)
 
 
 def build(folder: Path, manifest: Manifest, checkpoint: object = None, progress: Progress = no_progress) -> None:
@@ -70,14 +72,16 @@ def check_precision(precision: str, backend: str) -> None:
         raise ConfigError(f"backend {backend} builds {', '.join(PRECISIONS)}, but got --precision {precision}")
 
 
-def render_for(trt: ModuleType, graph: onnx.ModelProto, precision: str) -> onnx.ModelProto:
+def render_for(
+    trt: ModuleType, graph: onnx.ModelProto, precision: str, keep_fp32: Collection[str] = ()
+) -> onnx.ModelProto:
     """FP16 in the graph, but for an INT8 graph on TensorRT 8: it reads no FP16 scales, and chooses FP16 itself."""
     needs_half = precision == "fp16" or (precision == "int8" and strongly_typed(trt))
     if not needs_half:
         return graph
     from hgedge.quantization.half import to_half
 
-    return to_half(graph)
+    return to_half(graph, keep_fp32)
 
 
 def build_engine(

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hgedge.backends.tensorrt.build import ENGINE, build_engine, check_precision, render_for, why_not_here
+from hgedge.backends.tensorrt.build import ENGINE, HALF, build_engine, check_precision, render_for, why_not_here
 from hgedge.backends.tensorrt.library import library
 from hgedge.device import cpu
 from hgedge.progress import Progress, no_progress
@@ -15,7 +16,7 @@ from hgedge.spec import DeviceInfo, Manifest
 if TYPE_CHECKING:
     import onnx
 
-__all__ = ["build", "check", "device", "render", "version", "why_not_here"]
+__all__ = ["HALF", "build", "check", "device", "render", "version", "why_not_here"]
 
 log = logging.getLogger(__name__)
 
@@ -46,9 +47,9 @@ def device() -> DeviceInfo:
     return DeviceInfo(DEVICES, cpu().architecture, CAPABILITIES)
 
 
-def render(graph: onnx.ModelProto, precision: str) -> onnx.ModelProto:
+def render(graph: onnx.ModelProto, precision: str, keep_fp32: Collection[str] = ()) -> onnx.ModelProto:
     """The graph that TensorRT-RTX is to be given."""
-    return render_for(library(BACKEND), graph, precision)
+    return render_for(library(BACKEND), graph, precision, keep_fp32)
 
 
 def build(folder: Path, manifest: Manifest, checkpoint: object = None, progress: Progress = no_progress) -> None:

@@ -38,7 +38,7 @@ def test_the_files_are_all_that_there_are(copy):
 
 
 @pytest.mark.parametrize("name", FILES)
-@pytest.mark.parametrize("command", [RUN, ("inspect", NAME), ("build", NAME, "--precision", "fp32")])
+@pytest.mark.parametrize("command", [RUN, ("inspect", NAME), ("verify", NAME), ("build", NAME, "--precision", "fp32")])
 def test_a_flipped_byte_is_found(refused, copy, name, command):
     data = bytearray((copy / name).read_bytes())
     data[len(data) // 2] ^= 1
@@ -135,14 +135,14 @@ def test_the_command_for_a_foreign_bundle_rebuilds_it(refused, program, copy, tm
     assert len((tmp_path / "poses.jsonl").read_text().splitlines()) == 1
 
 
-@pytest.mark.parametrize("command", [RUN[:-1], ("inspect",), ("build", "--precision", "fp32")])
+@pytest.mark.parametrize("command", [RUN[:-1], ("inspect",), ("verify",), ("build", "--precision", "fp32")])
 def test_no_bundle(refused, tmp_path, command):
     (tmp_path / "empty").mkdir()
     refused((*command, "empty"), 2, "empty has no manifest.json, so it is no bundle; make one with: hgedge build")
     refused((*command, "nowhere"), 2, "no such file: 'nowhere'" if command[0] == "build" else "nowhere does not exist")
 
 
-@pytest.mark.parametrize("command", [RUN[:-1], ("inspect",), ("build",)])
+@pytest.mark.parametrize("command", [RUN[:-1], ("inspect",), ("verify",), ("build",)])
 def test_a_bundle_that_is_a_file(refused, tmp_path, command):
     (tmp_path / "file").write_text("words")
     expected = (
