@@ -44,9 +44,8 @@ def lspet():
     return LSPET
 
 
-@pytest.fixture(scope="session")
-def hg2(tmp_path_factory):
-    """A checkpoint of hg2 (256 features, 16 keypoints, 256x256) with seeded weights: speed does not depend on them."""
+def seeded(folder, num_stacks):
+    """A checkpoint (256 features, 16 keypoints, 256x256) with seeded weights: speed does not depend on them."""
     import torch
 
     from hgedge.checkpoints.save import save_checkpoint
@@ -55,11 +54,20 @@ def hg2(tmp_path_factory):
     from hgedge.spec import InputSpec
 
     torch.manual_seed(0)
-    path = tmp_path_factory.mktemp("hg2") / "hg2-seeded.safetensors"
-    save_checkpoint(
-        path, HourglassNet(HourglassConfig()).eval(), name="hg2-seeded", input=InputSpec(), keypoints=MPII16
-    )
-    return path
+    name = f"hg{num_stacks}-seeded"
+    net = HourglassNet(HourglassConfig(num_stacks=num_stacks)).eval()
+    save_checkpoint(folder / f"{name}.safetensors", net, name=name, input=InputSpec(), keypoints=MPII16)
+    return folder / f"{name}.safetensors"
+
+
+@pytest.fixture(scope="session")
+def hg2(tmp_path_factory):
+    return seeded(tmp_path_factory.mktemp("hg2"), 2)
+
+
+@pytest.fixture(scope="session")
+def hg8(tmp_path_factory):
+    return seeded(tmp_path_factory.mktemp("hg8"), 8)
 
 
 @pytest.fixture(scope="session")
