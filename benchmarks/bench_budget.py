@@ -1,14 +1,17 @@
 """INT8 under an accuracy budget: how long the search takes, what it finds, and what every group costs and saves."""
 
 import time
+from pathlib import Path
 
 import pytest
 
 from hgedge import records
+from hgedge.benchmark.environment import machine_name
 from hgedge.budget.plot import plot
 from hgedge.builder import BuildOptions, build
 from hgedge.builder.budget import sensitivity_document
 
+RESULTS = Path(__file__).parent / "results"
 MODELS = {"default": "lspet", "face68": "faces"}  # data set beside LSPET
 MAX_DROP = 1.0
 MOST_S = 600.0  # what a search on the default model may take on two cores
@@ -43,10 +46,11 @@ def test_search(options, save):
     assert seconds <= MOST_S
 
 
-def test_sensitivity(options, save, tmp_path):
+def test_sensitivity(options, save, tmp_path, request):
     started = time.monotonic()
     document = sensitivity_document(options, None, None)
     seconds = time.monotonic() - started
     save(f"{options.model}-sensitivity", {"seconds": round(seconds, 1), **document})
-    plot(tmp_path / "sensitivity.png", document)
+    kept = request.config.getoption("--hgedge-save")
+    plot((RESULTS / machine_name() if kept else tmp_path) / f"{options.model}-sensitivity.png", document)
     assert seconds <= MOST_S

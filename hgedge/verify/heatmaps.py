@@ -27,7 +27,7 @@ from hgedge.verify.nearness import relative_rmse
 from hgedge.verify.report import Mistake, Stage
 
 LOST = 0.35  # relative RMSE of INT8 from which on a mistake is looked for; the default model's is 0.06 to 0.09
-ALL_LOST = 1.0  # relative RMSE of INT8 that no right graph has: as much is wrong as there is (face15, far afield: 0.8)
+ALL_LOST = 0.7  # relative RMSE of INT8 that no right graph has: half is wrong; the worst that was measured is 0.28
 COSTLY = "INT8 costs much on these pictures, and no known mistake explains it; measure with: hgedge evaluate"
 AT_LIMITS = 0.1  # share of a tensor's values; of right ranges at most 0.06, of ranges half as wide 0.2 to 0.3
 FIGURE = "relative RMSE"
