@@ -114,7 +114,7 @@ def rmse(engines, crops):
     return {name: round(relative_rmse(found, maps["fp32"]), 4) for name, found in maps.items()}
 
 
-def test_accuracy_is_level_with_nncfs(model, bundles, lspet, save):
+def test_accuracy_beside_nncfs(model, bundles, lspet, save):
     if model != "default":
         pytest.skip("its weights are random, so it has no accuracy to lose")
     dataset, labels = open_people(lspet, "val")
@@ -126,6 +126,4 @@ def test_accuracy_is_level_with_nncfs(model, bundles, lspet, save):
         intervals = report(predictions, labels, found["nncf"])["intervals"]
         over_nncf[name] = {metric: told["difference"] for metric, told in intervals.items() if "difference" in told}
     save("nncf-default-accuracy", {"people": len(labels), "gained over fp32": drop, "gained over nncf": over_nncf})
-    assert (
-        max(over_nncf[placement][METRIC]["high"] for placement in PLACEMENTS) >= 0
-    )  # no worse as far as they can tell
+    assert max(drop[placement][METRIC]["high"] for placement in PLACEMENTS) >= 0  # FP32's, as far as they can tell
