@@ -76,9 +76,7 @@ def test_the_default_models_recipe_means_what_it_meant():
 
 
 def test_no_such_recipe():
-    with pytest.raises(
-        ConfigError, match="no recipe is called 'papr'; .* one of: default, default-continued, face68"
-    ):
+    with pytest.raises(ConfigError, match="no recipe is called 'papr'; .* one of: default, default-continued, face68"):
         recipe_path(Path("papr"))
     assert recipe_path(Path("nowhere.toml")) == Path("nowhere.toml")
 
