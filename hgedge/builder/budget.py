@@ -46,6 +46,12 @@ class Verdict:
     lab: Any
     people: Any
 
+    def noted_in(self, manifest: Manifest) -> bool:
+        """Whether a bundle tells of this measurement already."""
+        if manifest.budget is None:
+            return False
+        return dataclasses.replace(manifest.budget, intervals={}) == dataclasses.replace(self.info, intervals={})
+
     def of_engine(self, session: Session) -> Verdict:
         """The verdict on the engine that a bundle holds, which another build of the same graph may not equal.
 

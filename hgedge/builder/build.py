@@ -19,12 +19,12 @@ from hgedge.builder import calibration, half_precision
 from hgedge.builder.budget import Verdict, max_drop_of, within_budget
 from hgedge.builder.network import Network, network_of
 from hgedge.builder.options import BuildOptions, BuildReport
-from hgedge.bundle import MANIFEST, open_bundle, read_manifest, seal
+from hgedge.bundle import MANIFEST, engine_of, open_bundle, read_manifest, seal
 from hgedge.errors import ConfigError
 from hgedge.progress import Progress, no_progress
 from hgedge.runtime.golden import GOLDEN, Golden, check_finite, measure
 from hgedge.spec import FORMAT_VERSION, BackendInfo, CalibrationInfo, Manifest, ModelInfo
-from hgedge.staging import staged
+from hgedge.staging import resealed, staged
 
 log = logging.getLogger(__name__)
 
@@ -43,10 +43,10 @@ def build(options: BuildOptions, progress: Progress = no_progress) -> BuildRepor
     backend = _backend(options)
     network = network_of(options)
     source = calibration.find(half_precision.asking_for_pictures(options), network)
-    max_drop, verdict = max_drop_of(options), None
+    asked, max_drop, verdict = source, max_drop_of(options), None
     if max_drop is not None and backend is not None:
         options, source, verdict = within_budget(max_drop, options, network, backend, source, progress)
-    digest = _digest(options, network, backend, source, verdict)
+    digest = _digest(options, network, backend, asked)
     target = options.output / bundle_name(options, network, backend)
     if (target / MANIFEST).exists() and not options.force:
         return _reuse(target, digest, verdict)
@@ -215,9 +215,8 @@ def _digest(
     network: Network,
     backend: str | None,
     source: calibration.CalibrationSet | calibration.CalibrationTable | None,
-    verdict: Verdict | None,
 ) -> str:
-    """sha256 over everything that decides what is built."""
+    """sha256 over everything that decides what is built; a budget only decides whether it is."""
     decides = {
         "format": FORMAT_VERSION,
         "hgedge": hgedge.__version__,
@@ -230,7 +229,6 @@ def _digest(
         "assignment": assignment(options, network) if options.precision == "int8" else None,
         "calibration": source.digest() if source else None,
         "batch": options.batch,
-        "budget": records.to_mapping(verdict.info) if verdict else None,
         "backend": [backend, backends.builder(backend).version()] if backend else None,
         "device": records.to_mapping(backends.device_for(backend)) if backend else None,
     }
@@ -238,17 +236,27 @@ def _digest(
 
 
 def _reuse(target: Path, digest: str, verdict: Verdict | None) -> BuildReport:
-    """The report of a bundle that is there already.
+    """The report of a bundle that is there already; a verdict on its engine is noted in it.
 
     Raises:
         ConfigError: It is another one under the same name.
+        BudgetExceeded: Its engine loses more than the budget.
     """
     if read_manifest(target).digest != digest:
         raise ConfigError(
             f"{target} holds a bundle built from other weights, ranges, options or versions; "
             "replace it with --force, or choose another --output"
         )
-    return _report(target, open_bundle(target), {"total": 0.0}, verdict, reused=True)
+    manifest = open_bundle(target)
+    if verdict is not None and not verdict.noted_in(manifest):
+        session = backends.sessions(engine_of(target, manifest)[0].name).load(target, manifest)
+        try:
+            own = verdict.of_engine(session)
+        finally:
+            session.close()
+        judged = dataclasses.replace(manifest, accuracy=own.accuracy, drop=own.drop, budget=own.info)
+        manifest = resealed(target, judged, {})
+    return _report(target, manifest, {"total": 0.0}, verdict, reused=True)
 
 
 def _report(

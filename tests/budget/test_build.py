@@ -71,6 +71,17 @@ def test_the_default_budget_is_kept_and_told_in_the_bundle(faces, tmp_path, capl
     assert again.reused and again.tried == report.tried and notes.read_bytes() == before
 
 
+def test_a_bundle_that_is_there_is_judged_and_told(faces, tmp_path):
+    """A plain build, the same under a budget: one engine, its loss noted; a plain one again keeps that."""
+    plain = build(options(tmp_path, placement="conv"))
+    engine = (plain.bundle / "engine.bin").read_bytes()
+    assert plain.drop is None
+    judged = build(options(tmp_path, placement="conv", data=faces))
+    assert judged.reused and judged.bundle == plain.bundle and (plain.bundle / "engine.bin").read_bytes() == engine
+    assert judged.drop == open_bundle(plain.bundle).drop and judged.drop.keys() == {LOOSE, TIGHT}
+    assert build(options(tmp_path, placement="conv")).drop == judged.drop
+
+
 class Elsewhere:
     """An engine that puts every joint ten cells aside."""
 
