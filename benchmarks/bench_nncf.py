@@ -3,6 +3,8 @@
 NNCF (default preset) quantises the same FP32 graph; its engine gets the same folded input and takes the same crops.
 """
 
+import shutil
+
 import numpy as np
 import pytest
 
@@ -28,7 +30,9 @@ ROUNDS = {"default": 400, "hg2": 150, "hg8": 60}
 PLACEMENTS = ("stream", "conv")
 LEVEL = 1.03  # of latency, or what the run's own A/A noise is
 RMSE_CROPS = 32
-METRIC = "PCK@0.2 pooled"
+METRICS = ("PCK@0.2 pooled", "PCK@0.1 pooled", "PCK@0.05 pooled", "PCK-AUC@0.5 pooled")
+DRAWS, DRAWN = 4, 128
+MAX_LOST = 0.3  # points of the first metric
 
 
 @pytest.fixture(scope="module", params=ROUNDS)
@@ -114,16 +118,26 @@ def rmse(engines, crops):
     return {name: round(relative_rmse(found, maps["fp32"]), 4) for name, found in maps.items()}
 
 
-def test_accuracy_beside_nncfs(model, bundles, lspet, save):
-    if model != "default":
-        pytest.skip("its weights are random, so it has no accuracy to lose")
+def test_accuracy_beside_nncfs(lspet, tmp_path, save):
+    """On the default model: the mean over several draws of calibration pictures, each the same for both quantisers."""
     dataset, labels = open_people(lspet, "val")
-    found = {name: predictions_of(str(bundle), dataset, labels.indices) for name, bundle in bundles.items()}
-    drop, over_nncf = {}, {}
-    for name, predictions in found.items():
-        intervals = report(predictions, labels, found["fp32"])["intervals"]
-        drop[name] = {metric: told["difference"] for metric, told in intervals.items() if "difference" in told}
-        intervals = report(predictions, labels, found["nncf"])["intervals"]
-        over_nncf[name] = {metric: told["difference"] for metric, told in intervals.items() if "difference" in told}
-    save("nncf-default-accuracy", {"people": len(labels), "gained over fp32": drop, "gained over nncf": over_nncf})
-    assert max(drop[placement][METRIC]["high"] for placement in PLACEMENTS) >= 0  # FP32's, as far as they can tell
+    common = {"model": "default", "backend": "openvino", "output": tmp_path, "force": True}
+    fp32 = build(BuildOptions(precision="fp32", **common)).bundle
+    exact = predictions_of(str(fp32), dataset, labels.indices)
+    draws = []
+    for seed in range(DRAWS):
+        recipe = tmp_path / f"draw-{seed}.toml"
+        recipe.write_text(f'dataset = "lspet"\nimages = {DRAWN}\nselection = "covering"\nseed = {seed}\n')
+        options = {**common, "calibration": recipe, "data": lspet}
+        bundles = {p: build(BuildOptions(precision="int8", placement=p, **options)).bundle for p in PLACEMENTS}
+        bundles["nncf"] = with_nncf(fp32, BuildOptions(precision="int8", **options))
+        found = {name: predictions_of(str(bundle), dataset, labels.indices) for name, bundle in bundles.items()}
+        shutil.rmtree(bundles["nncf"])
+        told = {name: report(predictions, labels, exact)["intervals"] for name, predictions in found.items()}
+        draws.append({name: {metric: each[metric]["difference"] for metric in METRICS} for name, each in told.items()})
+    mean = {
+        name: {metric: round(float(np.mean([draw[name][metric]["points"] for draw in draws])), 3) for metric in METRICS}
+        for name in draws[0]
+    }
+    save("nncf-default-accuracy", {"people": len(labels), "images": DRAWN, "gained over fp32": mean, "draws": draws})
+    assert max(mean[placement][METRICS[0]] for placement in PLACEMENTS) >= -MAX_LOST
