@@ -1,6 +1,6 @@
 """Calibration: what it costs, how many pictures are enough and which, and what each method gives.
 
-`SIZES`, `PEOPLE` and the rest are what a quiet machine of two cores does in a few minutes.
+`SIZES` and the rest are what a quiet machine of two cores does in a few minutes.
 """
 
 import json
@@ -11,22 +11,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import hgedge.datasets
-from hgedge import geometry
 from hgedge.benchmark.environment import machine_name
 from hgedge.builder import BuildOptions, build
 from hgedge.builder.selection import SELECTIONS
 from hgedge.evaluation.evaluate import evaluate
 from hgedge.evaluation.parity import relative_rmse
 from hgedge.quantization.methods import METHODS
-from hgedge.runtime.pipeline import load
-from hgedge.runtime.preprocess import crop
 
 RESULTS = Path(__file__).parent / "results"
 IMAGES = 256
 SIZES = (32, 64, 128, 256, 512)
 SEEDS = {"spread": (0,), "covering": (0, 1, 2)}  # what the draw of the first picture changes is the noise of a point
-PEOPLE = 100  # whose heatmaps are compared
 PERCENTILES = ("percentile-99.9", "percentile-99.999")
 PLACEMENTS = ("stream", "conv")
 METRIC = "PCK@0.2 pooled"
@@ -54,26 +49,11 @@ print(json.dumps({"seconds": seconds, "peak_mib": round(peak)}))
 
 
 @pytest.fixture(scope="module")
-def crops(lspet):
-    people = hgedge.datasets.open(lspet, "val").people
-    chosen = [people[index] for index in np.linspace(0, len(people) - 1, PEOPLE).astype(int)]
-    out = np.empty((PEOPLE, 192, 192, 3), np.uint8)
-    for person, buffer in zip(chosen, out):
-        crop(person.read(), geometry.frame_from_input(person.box_xyxy, (192, 192)), buffer)
-    return out
-
-
-def heatmaps_of(bundle, crops):
-    with load(bundle) as pipeline:
-        return np.concatenate([np.array(pipeline.session.run(crops[i : i + 1])) for i in range(len(crops))])
-
-
-@pytest.fixture(scope="module")
-def measured(lspet, crops, tmp_path_factory):
+def measured(lspet, heatmaps_of, tmp_path_factory):
     """measured(recipe, placement): points lost and error of the default model, calibrated by a recipe's fields."""
     folder = tmp_path_factory.mktemp("engines")  # one for all: what pictures showed is kept there
     fp32 = build(BuildOptions(precision="fp32", backend="openvino", output=folder)).bundle
-    exact, metrics = heatmaps_of(fp32, crops), evaluate(str(fp32), lspet, "val")["metrics"]
+    exact, metrics = heatmaps_of(fp32), evaluate(str(fp32), lspet, "val")["metrics"]
 
     def measure(placement, **fields):
         recipe = folder / "recipe.toml"
@@ -87,7 +67,7 @@ def measured(lspet, crops, tmp_path_factory):
             **{name: value for name, value in fields.items() if name != "dataset"},
             "placement": placement,
             "drop": {name: round(value - found[name], 3) for name, value in metrics.items()},
-            "heatmap_rmse": round(relative_rmse(heatmaps_of(bundle, crops), exact), 5),
+            "heatmap_rmse": round(relative_rmse(heatmaps_of(bundle), exact), 5),
         }
 
     return measure

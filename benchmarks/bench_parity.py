@@ -3,32 +3,13 @@
 import numpy as np
 import pytest
 
-import hgedge.datasets
-from hgedge import geometry
 from hgedge.builder import BuildOptions, build
 from hgedge.evaluation.parity import clear_joints, nudged, relative_rmse, share_within
 from hgedge.runtime.pipeline import load
-from hgedge.runtime.preprocess import crop, normalise
-from hgedge.sources.images import read_picture
+from hgedge.runtime.preprocess import normalise
 
-PEOPLE = 100
 PIXELS = (0.5, 2.0, 4.0)
 KINDS = [("fp32", "stream"), ("int8", "conv"), ("int8", "stream")]
-
-
-@pytest.fixture(scope="module")
-def crops(lspet):
-    people = hgedge.datasets.open(lspet, "val").people
-    chosen = [people[index] for index in np.linspace(0, len(people) - 1, PEOPLE).astype(int)]
-    out = np.empty((PEOPLE, 192, 192, 3), np.uint8)
-    for person, buffer in zip(chosen, out):
-        crop(read_picture(person.image), geometry.frame_from_input(person.box_xyxy, (192, 192)), buffer)
-    return out
-
-
-def heatmaps_of(bundle, crops):
-    with load(bundle) as pipeline:
-        return np.concatenate([np.array(pipeline.session.run(crops[i : i + 1])) for i in range(len(crops))])
 
 
 def distance(one, two):
@@ -41,14 +22,14 @@ def distance(one, two):
 
 
 @pytest.fixture(scope="module")
-def fp32(crops, tmp_path_factory):
+def fp32(heatmaps_of, tmp_path_factory):
     return heatmaps_of(
-        build(BuildOptions(precision="fp32", backend="torch", output=tmp_path_factory.mktemp("e"))).bundle, crops
+        build(BuildOptions(precision="fp32", backend="torch", output=tmp_path_factory.mktemp("e"))).bundle
     )
 
 
 @pytest.mark.parametrize(("precision", "placement"), KINDS)
-def test_parity(crops, fp32, precision, placement, tmp_path, save):
+def test_parity(val_crops, heatmaps_of, fp32, precision, placement, tmp_path, save):
     import onnxruntime
 
     options = {"precision": precision, "placement": placement, "output": tmp_path}
@@ -56,14 +37,14 @@ def test_parity(crops, fp32, precision, placement, tmp_path, save):
         BuildOptions(backend="openvino", **options)
     ).bundle  # ONNX Runtime gets the graph that it was built from
     with load(bundle) as pipeline:
-        images = normalise(crops, pipeline.input)
+        images = normalise(val_crops, pipeline.input)
     session = onnxruntime.InferenceSession(bundle / "model.onnx", providers=["CPUExecutionProvider"])
     reference, again = (session.run(["heatmaps"], {"image": each})[0] for each in (images, nudged(images, 0)))
-    engine = heatmaps_of(bundle, crops)
+    engine = heatmaps_of(bundle)
     save(
         f"parity-default-{precision}-{placement}",
         {
-            "people": PEOPLE,
+            "people": len(val_crops),
             "OpenVINO from ONNX Runtime": distance(engine, reference),
             "ONNX Runtime from itself, nudged": distance(again, reference),
             "OpenVINO from eager PyTorch FP32": distance(engine, fp32),

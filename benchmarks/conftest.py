@@ -9,12 +9,19 @@ os.environ.setdefault(
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+import hgedge.datasets
+from hgedge import geometry
 from hgedge.benchmark.environment import environment, machine_name
 from hgedge.builder import BuildOptions, build
+from hgedge.runtime.golden import run_one_by_one
+from hgedge.runtime.pipeline import load
+from hgedge.runtime.preprocess import crop
 
 ROOT = Path(__file__).parent.parent
+PEOPLE = 100
 LSPET = ROOT.parent / "shared" / "data" / "lspet"
 
 
@@ -42,6 +49,28 @@ def lspet():
     if not LSPET.is_dir():
         pytest.skip(f"needs the data set LSPET at {LSPET}")
     return LSPET
+
+
+@pytest.fixture(scope="session")
+def val_crops(lspet):
+    """The (100, 192, 192, 3) uint8 crops of people of LSPET val, whose heatmaps are compared."""
+    people = hgedge.datasets.open(lspet, "val").people
+    chosen = [people[index] for index in np.linspace(0, len(people) - 1, PEOPLE).astype(int)]
+    out = np.empty((PEOPLE, 192, 192, 3), np.uint8)
+    for person, buffer in zip(chosen, out):
+        crop(person.read(), geometry.frame_from_input(person.box_xyxy, (192, 192)), buffer)
+    return out
+
+
+@pytest.fixture(scope="session")
+def heatmaps_of(val_crops):
+    """heatmaps_of(bundle): what its engine makes of `val_crops`."""
+
+    def run(bundle):
+        with load(bundle) as pipeline:
+            return run_one_by_one(pipeline.session, val_crops)
+
+    return run
 
 
 def seeded(folder, num_stacks):

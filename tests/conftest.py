@@ -56,21 +56,33 @@ def hgedge(tmp_path: Path, program_environment: dict[str, str]) -> Run:
 
 
 @pytest.fixture(scope="session")
-def tiny_checkpoint(tmp_path_factory):
-    """A two-stack network of 64-pixel input and 14 keypoints, with seeded weights and lively BatchNorm statistics."""
-    import torch
+def lively():
+    """lively(num_stacks=2, ...): a network of seeded weights whose BatchNorm statistics are not 0 and 1."""
 
+    def network(**sizes):
+        import torch
+
+        from hgedge.models.hourglass import HourglassConfig, HourglassNet
+
+        torch.manual_seed(7)
+        net = HourglassNet(HourglassConfig(**sizes)).eval()
+        for module in net.modules():
+            if isinstance(module, torch.nn.BatchNorm2d):
+                torch.nn.init.normal_(module.running_mean, 0, 0.2)
+                torch.nn.init.uniform_(module.running_var, 0.5, 1.5)
+        return net
+
+    return network
+
+
+@pytest.fixture(scope="session")
+def tiny_checkpoint(lively, tmp_path_factory):
+    """A two-stack network of 64-pixel input and 14 keypoints."""
     from hgedge.checkpoints.save import save_checkpoint
     from hgedge.datasets.keypoint_sets import LSP14
-    from hgedge.models.hourglass import HourglassConfig, HourglassNet
     from hgedge.spec import InputSpec
 
-    torch.manual_seed(7)
-    net = HourglassNet(HourglassConfig(num_stacks=2, num_features=32, depth=4, num_keypoints=14)).eval()
-    for module in net.modules():
-        if isinstance(module, torch.nn.BatchNorm2d):
-            torch.nn.init.normal_(module.running_mean, 0, 0.2)
-            torch.nn.init.uniform_(module.running_var, 0.5, 1.5)
+    net = lively(num_stacks=2, num_features=32, depth=4, num_keypoints=14)
     spec = InputSpec((64, 64), "rgb", (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
     path = tmp_path_factory.mktemp("checkpoints") / "tiny.safetensors"
     save_checkpoint(path, net, name="tiny", input=spec, keypoints=LSP14, half=False)

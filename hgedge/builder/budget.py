@@ -31,16 +31,12 @@ class Verdict:
     """What a search found, for the bundle and for the report.
 
     Attributes:
-        accuracy: Metric -> percent, of the engine on the people of `info`.
-        drop: Metric -> points lost against FP32.
-        info: Who they are, and how sure this is.
+        info: On whom it was measured, and how sure it is.
         tried: What was measured, in order.
         lab: Where it was measured.
         people: `hgedge.budget.people.Half`.
     """
 
-    accuracy: dict[str, float]
-    drop: dict[str, float]
     info: BudgetInfo
     tried: tuple[dict[str, Any], ...]
     lab: Any
@@ -52,8 +48,8 @@ class Verdict:
             return False
         return dataclasses.replace(manifest.budget, intervals={}) == dataclasses.replace(self.info, intervals={})
 
-    def of_engine(self, session: Session) -> Verdict:
-        """The verdict on the engine that a bundle holds, which another build of the same graph may not equal.
+    def judged(self, session: Session, manifest: Manifest) -> Manifest:
+        """The manifest with the verdict on the engine that the bundle holds: another build of a graph may not equal it.
 
         Raises:
             BudgetExceeded: It loses more than the budget.
@@ -63,8 +59,9 @@ class Verdict:
         with self.lab as lab:
             found = lab.drop_of(session, self.people)
         check_fits(found, self.info.max_drop)
-        info = dataclasses.replace(self.info, intervals=_intervals(found.drop))
-        return dataclasses.replace(self, accuracy=found.accuracy, drop=_points(found.drop), info=info)
+        budget = dataclasses.replace(self.info, intervals=_intervals(found.drop))
+        points = {name: told["points"] for name, told in found.drop.items()}
+        return dataclasses.replace(manifest, accuracy=found.accuracy, drop=points, budget=budget)
 
 
 def max_drop_of(options: BuildOptions) -> float | None:
@@ -128,15 +125,11 @@ def within_budget(
         people=outcome.people,
     )
     tried = tuple(trial.row() for trial in outcome.tried)
-    return options, source, Verdict(drop.accuracy, _points(drop.drop), info, tried, lab, halves[-1])
+    return options, source, Verdict(info, tried, lab, halves[-1])
 
 
 def _intervals(drop: dict[str, dict[str, float]]) -> dict[str, dict[str, float]]:
     return {name: {"low": found["low"], "high": found["high"]} for name, found in drop.items()}
-
-
-def _points(drop: dict[str, dict[str, float]]) -> dict[str, float]:
-    return {name: found["points"] for name, found in drop.items()}
 
 
 def prepared(

@@ -42,7 +42,7 @@ def build(options: BuildOptions, progress: Progress = no_progress) -> BuildRepor
     started = time.monotonic()
     backend = _backend(options)
     network = network_of(options)
-    source = calibration.find(half_precision.asking_for_pictures(options), network)
+    source = calibration.find(options, network)
     asked, max_drop, verdict = source, max_drop_of(options), None
     if max_drop is not None and backend is not None:
         options, source, verdict = within_budget(max_drop, options, network, backend, source, progress)
@@ -182,8 +182,7 @@ class Work:
         session = backends.sessions(backend).load(self.folder, seal(self.folder, manifest))
         try:
             if self.verdict is not None:
-                own = self.verdict.of_engine(session)
-                manifest = dataclasses.replace(manifest, accuracy=own.accuracy, drop=own.drop, budget=own.info)
+                manifest = self.verdict.judged(session, manifest)
             return measure(session, manifest, golden)
         finally:
             session.close()
@@ -251,10 +250,9 @@ def _reuse(target: Path, digest: str, verdict: Verdict | None) -> BuildReport:
     if verdict is not None and not verdict.noted_in(manifest):
         session = backends.sessions(engine_of(target, manifest)[0].name).load(target, manifest)
         try:
-            own = verdict.of_engine(session)
+            judged = verdict.judged(session, manifest)
         finally:
             session.close()
-        judged = dataclasses.replace(manifest, accuracy=own.accuracy, drop=own.drop, budget=own.info)
         manifest = resealed(target, judged, {})
     return _report(target, manifest, {"total": 0.0}, verdict, reused=True)
 

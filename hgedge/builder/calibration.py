@@ -113,14 +113,14 @@ class CalibrationTable:
 
 
 def find(options: BuildOptions, network: Network) -> CalibrationSet | CalibrationTable | None:
-    """Where the ranges of a build come from; None where it needs none.
+    """Where the ranges of a build come from, or the pictures of FP16's range probe; None where it needs none.
 
     Raises:
         QuantizationError: There is no table or picture, or too few pictures.
         ConfigError: A recipe cannot be read or followed, or a method is asked for that a table cannot have.
     """
     source, method = options.calibration, options.calibration_method
-    if options.precision != "int8":
+    if options.precision != "int8" and (options.precision != "fp16" or source is None):
         return None
     if source is not None and source.suffix == ".toml":
         recipe = records.from_toml(CalibrationRecipe, source)
@@ -238,5 +238,5 @@ def at_least(count: int, source: Path) -> None:
     """Raise QuantizationError where there are too few pictures."""
     if count < MIN_IMAGES:
         raise QuantizationError(
-            f"INT8 needs at least {MIN_IMAGES} calibration pictures, but {source} gives {count}; add pictures"
+            f"calibration needs at least {MIN_IMAGES} pictures, but {source} gives {count}; add pictures"
         )

@@ -33,16 +33,28 @@ def golden_crops(spec: InputSpec, keypoints: KeypointSet | None = None) -> np.nd
         keypoints: What it predicts; faces if these are of a face, else whole people.
     """
     photograph = read_picture(PHOTOGRAPH)
-    if keypoints is not None and keypoints.names in FACES:
-        views = [(photograph, geometry.frame_from_input(_scaled(FACE_BOX, s), spec.hw, turn)) for s, turn in FACE_VIEWS]
+    box = first_box(photograph, keypoints)
+    if shows_face(keypoints):
+        views = [(photograph, geometry.frame_from_input(_scaled(box, s), spec.hw, turn)) for s, turn in FACE_VIEWS]
     else:
-        pictures = [photograph, *(figure_picture(spec.hw, seed)[0] for seed in range(FIGURES))]
-        boxes = [geometry.whole_frame_box(picture.shape[:2]) for picture in pictures]
-        views = [(picture, geometry.frame_from_input(box, spec.hw)) for picture, box in zip(pictures, boxes)]
+        figures = [figure_picture(spec.hw, seed)[0] for seed in range(FIGURES)]
+        boxes = [box, *(geometry.whole_frame_box(figure.shape[:2]) for figure in figures)]
+        affines = [geometry.frame_from_input(each, spec.hw) for each in boxes]
+        views = list(zip([photograph, *figures], affines))
     crops = np.empty((len(views), *spec.hw, spec.channels), np.uint8)
     for (picture, affine), out in zip(views, crops):
         crop(picture, affine, out)
     return crops
+
+
+def shows_face(keypoints: KeypointSet | None) -> bool:
+    """Whether golden inputs show a face."""
+    return keypoints is not None and keypoints.names in FACES
+
+
+def first_box(photograph: np.ndarray, keypoints: KeypointSet | None) -> np.ndarray:
+    """What the first golden input shows of the photograph: (4,) left, top, right, bottom in its pixels."""
+    return FACE_BOX if shows_face(keypoints) else geometry.whole_frame_box(photograph.shape[:2])
 
 
 def _scaled(box_xyxy: np.ndarray, factor: float) -> np.ndarray:

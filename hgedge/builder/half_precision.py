@@ -13,7 +13,6 @@ import numpy as np
 from hgedge import backends
 from hgedge.builder.calibration import CalibrationSet, CalibrationTable
 from hgedge.builder.network import Network
-from hgedge.builder.options import BuildOptions
 from hgedge.errors import BackendUnavailable
 from hgedge.progress import Progress
 from hgedge.runtime.golden import Golden, agreement, run_one_by_one
@@ -31,13 +30,6 @@ def holds_half(precision: str, backend: str | None) -> bool:
     if precision == "int8" and backend is not None:
         return precision in getattr(backends.builder(backend), "HALF", ())
     return precision in ("fp16", "int8")
-
-
-def asking_for_pictures(options: BuildOptions) -> BuildOptions:
-    """The options by which `calibration.find` finds the pictures of an FP16 build too, where any are given."""
-    if options.precision != "fp16" or options.calibration is None:
-        return options
-    return dataclasses.replace(options, precision="int8")
 
 
 def kept_in_float(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from rich import box
 from rich.console import Console
 from rich.markup import escape
@@ -10,9 +12,11 @@ from rich.table import Table
 from hgedge import records
 from hgedge.cli import options
 from hgedge.cli.terminal import Terminal
-from hgedge.verify.replay import verify as replayed
-from hgedge.verify.report import Mistake, Report, Stage
 
+if TYPE_CHECKING:
+    from hgedge.verify.report import Mistake, Report, Stage
+
+NUMBERS = ("max", "mean", "limit")  # columns
 VERDICTS = {True: "yes", False: "NO", None: "told"}
 
 
@@ -25,6 +29,8 @@ def verify(terminal: Terminal, bundle: options.Bundle) -> int:
     bundle agree on is not proved right: of an ONNX file that was built with a wrong --mean, every part has the same
     mistake, and only labelled pictures show it: hgedge evaluate. Exits with 1 where something parts.
     """
+    from hgedge.verify.replay import verify as replayed
+
     report = replayed(bundle)
     terminal.result(records.to_mapping(report), lambda console: show(console, report))
     return 0 if report.ok else 1
@@ -33,16 +39,8 @@ def verify(terminal: Terminal, bundle: options.Bundle) -> int:
 def show(console: Console, report: Report) -> None:
     """Print the stages as a table, then the verdict and every mistake."""
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1), show_edge=False, pad_edge=False)
-    for name, right in (
-        ("stage", 0),
-        ("compared", 0),
-        ("max", 1),
-        ("mean", 1),
-        ("decides", 0),
-        ("limit", 1),
-        ("ok", 0),
-    ):
-        table.add_column(name, justify="right" if right else "left", overflow="fold")
+    for name in ("stage", "compared", "max", "mean", "decides", "limit", "ok"):
+        table.add_column(name, justify="right" if name in NUMBERS else "left", overflow="fold")
     for stage in report.stages:
         table.add_row(*map(escape, _row(stage)))
     console.print(table, "")

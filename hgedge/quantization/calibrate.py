@@ -8,7 +8,6 @@ one. Memory does not grow with the number of pictures.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable
 from functools import cached_property
 from typing import Any
@@ -17,8 +16,9 @@ import numpy as np
 import onnx
 from onnx import helper
 
-from hgedge.errors import BackendUnavailable, QuantizationError, ShapeError
+from hgedge.errors import QuantizationError, ShapeError
 from hgedge.quantization.histogram import Histograms
+from hgedge.quantization.measuring import measuring_session
 from hgedge.quantization.methods import DEFAULT_METHOD, method_named
 from hgedge.quantization.placement import Placement, quantized_tensors
 from hgedge.quantization.ranges import Range
@@ -135,28 +135,12 @@ def _parts(sizes: list[int]) -> list[list[int]]:
 
 def _session(model: onnx.ModelProto, outputs: list[tuple[str, str]]) -> Any:
     """The graph for one picture; its only outputs are what operations make of tensors, "" the tensor itself."""
-    try:
-        import onnxruntime
-    except ImportError as error:
-        raise BackendUnavailable(
-            "calibration needs ONNX Runtime, which is not installed: pip install 'hgedge[onnxruntime]'"
-        ) from error
-    measuring = onnx.ModelProto()
-    measuring.CopyFrom(model)
-    graph = measuring.graph
-    graph.input[0].type.tensor_type.shape.dim[0].dim_value = 1
-    del graph.value_info[:], graph.output[:]
-    for operation, name in outputs:
-        if operation:
-            reduced = f"{name}.{operation}"
-            node = helper.make_node(operation, [name], [reduced])
-            node.attribute.extend([helper.make_attribute("keepdims", 0)] if operation in REDUCTIONS else [])
-            graph.node.append(node)
-        graph.output.append(onnx.ValueInfoProto(name=reduced if operation else name))
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = os.cpu_count() or 1
-    options.log_severity_level = 3
-    return onnxruntime.InferenceSession(measuring.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    made = {(operation, name): f"{name}.{operation}" if operation else name for operation, name in outputs}
+    nodes = [helper.make_node(operation, [name], [made[operation, name]]) for operation, name in outputs if operation]
+    for node in nodes:
+        if node.op_type in REDUCTIONS:
+            node.attribute.append(helper.make_attribute("keepdims", 0))
+    return measuring_session(model, nodes, made.values(), "calibration")
 
 
 def _picture_shape(model: onnx.ModelProto) -> tuple[int | None, ...]:

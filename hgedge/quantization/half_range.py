@@ -11,15 +11,15 @@ layer stays FP32 if a tensor or weight of its own is beyond; so does one that wo
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable, Mapping
 
 import numpy as np
 import onnx
-from onnx import TensorProto, helper, numpy_helper
+from onnx import helper, numpy_helper
 
-from hgedge.errors import BackendUnavailable, QuantizationError
+from hgedge.errors import QuantizationError
 from hgedge.quantization.half import MAX_HALF, halved_constants
+from hgedge.quantization.measuring import measuring_session
 
 HEADROOM = 4.0 * 2.0
 LIMIT = MAX_HALF / HEADROOM
@@ -113,26 +113,13 @@ def _measuring(
     model: onnx.ModelProto, names: tuple[str, ...]
 ) -> Callable[[Mapping[str, np.ndarray]], tuple[np.ndarray, np.ndarray]]:
     """What runs one picture, and gives the largest |value| and the sum of all |values| of each tensor."""
-    try:
-        import onnxruntime
-    except ImportError as error:
-        raise BackendUnavailable(
-            "the FP16 range probe needs ONNX Runtime, which is not installed: pip install 'hgedge[onnxruntime]'"
-        ) from error
-    measuring = onnx.ModelProto()
-    measuring.CopyFrom(model)
-    graph = measuring.graph
-    graph.input[0].type.tensor_type.shape.dim[0].dim_value = 1
-    del graph.value_info[:], graph.output[:]
-    graph.node.extend(helper.make_node("Abs", [name], [f"{name}.abs"]) for name in names)
+    nodes = [helper.make_node("Abs", [name], [f"{name}.abs"]) for name in names]
+    outputs = []
     for operation in ("ReduceMax", "ReduceSum"):
         for name in names:
-            graph.node.append(helper.make_node(operation, [f"{name}.abs"], [f"{name}.{operation}"], keepdims=0))
-            graph.output.append(helper.make_tensor_value_info(f"{name}.{operation}", TensorProto.FLOAT, ()))
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = len(os.sched_getaffinity(0))
-    options.log_severity_level = 3
-    session = onnxruntime.InferenceSession(measuring.SerializeToString(), options, providers=["CPUExecutionProvider"])
+            outputs.append(f"{name}.{operation}")
+            nodes.append(helper.make_node(operation, [f"{name}.abs"], [outputs[-1]], keepdims=0))
+    session = measuring_session(model, nodes, outputs, "the FP16 range probe")
 
     def measure(inputs: Mapping[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
         largest, total = np.array(session.run(None, inputs), np.float64).reshape(2, len(names))

@@ -7,7 +7,6 @@ the first shows the photograph that hgedge carries; one that does not is somebod
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import numpy as np
 
@@ -21,7 +20,6 @@ SAME_PICTURE = 0.9  # correlation; what another border, half a pixel or exchange
 FRAME_HW = (90, 120)
 BOX = np.array([-20.3, -12.6, 131.1, 99.2])  # reaches beyond all four sides
 GREY = np.array([0.114, 0.587, 0.299])  # of blue, green and red (ITU-R BT.601)
-PHOTOGRAPH = Path(__file__).parent.parent / "pictures" / "astronaut.jpg"
 Cropper = Callable[[np.ndarray, list[np.ndarray]], np.ndarray]
 Found = tuple[list[Stage], list[Mistake]]
 
@@ -37,9 +35,9 @@ def here(crops: Cropper, input_hw: tuple[int, int]) -> Found:
     return _judge(crops(frame, [affine])[0], frame, affine, "this machine's, of a made picture", "this machine")
 
 
-def golden(found: np.ndarray, photograph: np.ndarray) -> Found:
-    """The first golden input, (H, W, C) uint8, against the photograph that it shows, (h, w, 3) uint8 BGR."""
-    affine = geometry.frame_from_input(geometry.whole_frame_box(photograph.shape[:2]), found.shape[:2])
+def golden(found: np.ndarray, photograph: np.ndarray, box: np.ndarray) -> Found:
+    """The first golden input, (H, W, C) uint8, against the box that it shows of the photograph, (h, w, 3) uint8 BGR."""
+    affine = geometry.frame_from_input(box, found.shape[:2])
     inside = _inside(photograph.shape[:2], affine, found.shape[:2])
     variants = (picture for _, picture in _variants(photograph, affine, found.shape))
     likeness = max(_correlation(found[inside], picture[inside]) for picture in variants)

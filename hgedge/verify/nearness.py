@@ -7,8 +7,8 @@ and it differs from itself as far as any right engine of its graph differs from 
 
     limit = SPREAD * (the engine from itself, so moved) + ROUNDOFFS * roundoff        of the heatmaps' relative RMSE
 
-Measured on the default model, OpenVINO against ONNX Runtime: INT8 is 0.9 times as far from its graph as from itself
-(1.3 % of 1.4 %, 5.6 % of 5.8 %); BF16 lies 2.5, FP16 3, FP32 8 roundoffs away.
+On the default model OpenVINO lies 0.7 (`conv`) and 0.9 (`stream`) times as far from ONNX Runtime as that from itself
+(benchmarks/bench_parity.py).
 """
 
 from __future__ import annotations

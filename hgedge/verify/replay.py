@@ -14,7 +14,7 @@ from hgedge.bundle import engine_of, file_of, read_manifest
 from hgedge.errors import BackendUnavailable
 from hgedge.runtime.golden import GOLDEN
 from hgedge.runtime.pipeline import Pipeline, load
-from hgedge.spec import InputSpec, Manifest
+from hgedge.spec import Manifest
 from hgedge.verify import crops, heatmaps, keypoints, nearness
 from hgedge.verify.graph import runner
 from hgedge.verify.heatmaps import Found, Replay
@@ -45,7 +45,7 @@ def _stages(folder: Path, pipeline: Pipeline, manifest: Manifest) -> Iterator[Fo
     with np.load(file_of(folder, manifest, GOLDEN), allow_pickle=False) as golden:
         inputs, fp32 = golden["crops"], golden["fp32_heatmaps"]
         measured = golden["engine_heatmaps"] if "engine_heatmaps" in golden else None
-    yield from _crops(pipeline, inputs, manifest.input)
+    yield from _crops(pipeline, inputs, manifest)
     engine = nearness.run(pipeline.session, inputs)
     if not np.isfinite(engine).all():
         yield [], [mistake("not-finite", "engine", float("nan"))]
@@ -59,13 +59,15 @@ def _stages(folder: Path, pipeline: Pipeline, manifest: Manifest) -> Iterator[Fo
     yield keypoints.sides(manifest.keypoints)
 
 
-def _crops(pipeline: Pipeline, inputs: np.ndarray, spec: InputSpec) -> Iterator[Found]:
+def _crops(pipeline: Pipeline, inputs: np.ndarray, manifest: Manifest) -> Iterator[Found]:
     """This machine's cropping, and that of the golden inputs; both need OpenCV."""
     try:
+        from hgedge.builder.golden_crops import PHOTOGRAPH, first_box
         from hgedge.sources.images import read_picture
 
-        yield crops.here(pipeline.crops, spec.hw)
-        yield crops.golden(inputs[0], read_picture(crops.PHOTOGRAPH))
+        yield crops.here(pipeline.crops, manifest.input.hw)
+        photograph = read_picture(PHOTOGRAPH)
+        yield crops.golden(inputs[0], photograph, first_box(photograph, manifest.keypoints))
     except (BackendUnavailable, ModuleNotFoundError) as error:
         yield [Stage("crop", "this machine's and the golden inputs", "exact crop", note=str(error))], []
 

@@ -160,7 +160,7 @@ def other_models_table(folder, tmp_path):
     [
         (lambda folder, tmp_path: None, 128, "none come with .*; give pictures like those that it will see"),
         (lambda folder, tmp_path: tmp_path / "nowhere", 128, "no such calibration folder, recipe or table"),
-        (lambda folder, tmp_path: folder, 31, "at least 32 calibration pictures, but .* gives 31"),
+        (lambda folder, tmp_path: folder, 31, "at least 32 pictures, but .* gives 31"),
         (empty, 128, "no picture|gives 0"),
         (half_unreadable, 40, "calibration pictures of .* cannot be read; remove or replace them"),
         (text_table, 128, r"table\.json"),

@@ -111,7 +111,7 @@ def test_ranges_that_are_there_already_have_a_method(tmp_path):
         ('method = "percentile-12"', r"r\.toml: the calibration method percentile-P takes a P of 50 to 100"),
         ("images = 0", r"images must be positive and seed not negative, but got 0 and 0"),
         ("seed = -1", r"images must be positive and seed not negative, but got 128 and -1"),
-        ('split = "train"', r"INT8 needs at least 32 calibration pictures, but .* gives 0; add pictures"),
+        ('split = "train"', r"calibration needs at least 32 pictures, but .* gives 0; add pictures"),
     ],
 )
 def test_recipes_that_cannot_be_followed(recipe, tmp_path, text, message):

@@ -25,19 +25,9 @@ MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 @pytest.fixture(scope="session")
-def net():
+def net(lively):
     """Two stacks of one level, 16 features, 14 keypoints, seeded weights, lively BatchNorm statistics."""
-    import torch
-
-    from hgedge.models.hourglass import HourglassConfig, HourglassNet
-
-    torch.manual_seed(7)
-    net = HourglassNet(HourglassConfig(num_stacks=2, num_features=16, depth=1, num_keypoints=14)).eval()
-    for module in net.modules():
-        if isinstance(module, torch.nn.BatchNorm2d):
-            torch.nn.init.normal_(module.running_mean, 0, 0.2)
-            torch.nn.init.uniform_(module.running_var, 0.5, 1.5)
-    return net
+    return lively(num_stacks=2, num_features=16, depth=1, num_keypoints=14)
 
 
 @pytest.fixture(scope="session")

@@ -83,7 +83,7 @@ def test_what_does_not_fit_is_refused(refused, table, tmp_path, case):
     ("words", "message"),
     [
         (("TINY", "--calibration", "nowhere"), "no such calibration folder, recipe or table: nowhere"),
-        (("TINY", "--calibration", "."), "INT8 needs at least 32 calibration pictures, but . gives 0; add pictures"),
+        (("TINY", "--calibration", "."), "calibration needs at least 32 pictures, but . gives 0; add pictures"),
         (("TINY",), "give pictures like those that it will see"),
     ],
 )
