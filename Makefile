@@ -12,7 +12,7 @@ PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11 python3
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 INSTALL := $(PIP) install --quiet --constraint constraints.txt
 
-.PHONY: demo test lint soak clean
+.PHONY: demo test lint pycuda soak clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.demo
@@ -21,7 +21,8 @@ demo: $(VENV)/.demo
 	@echo "the picture with the pose drawn on it: $(CURDIR)/demo.jpg"
 
 # A process a core, with one thread each; the tests of a file share what it prepares, so they stay together.
-test: lint
+test:
+	$(MAKE) --jobs 2 lint pycuda
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist loadfile
 
 lint: $(VENV)/.test
@@ -29,9 +30,13 @@ lint: $(VENV)/.test
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+# Only where the headers of CUDA are; it is run on a simulated driver.
+pycuda: $(VENV)/.test
+	@tests/runtime/cuda/driver/install_pycuda.sh $(BIN)/python
+
 # 5 is pytest's answer where no test is marked soak.
 soak: $(VENV)/.test
-	$(BIN)/python -m pytest -m soak || test $$? -eq 5
+	$(BIN)/python -m pytest -m soak tests benchmarks || test $$? -eq 5
 
 clean:
 	rm -rf $(VENV) dist

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import shutil
 import signal
@@ -15,6 +16,8 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 SHARED_DATA = ROOT.parent / "shared" / "data"
+SHIM = ROOT / "tests" / "runtime" / "cuda" / "shim"
+SHIM_FLAGS = ("-std=c++17", "-O2", "-ffp-contract=off", "-fPIC")
 
 signal.signal(signal.SIGINT, signal.default_int_handler)  # what a shell starts with & ignores it, and so would children
 
@@ -108,3 +111,40 @@ def lspet_crops(shared_data):
         return np.stack([cv2.resize(cv2.imread(str(file)), hw[::-1]) for file in files])
 
     return crops
+
+
+@pytest.fixture(scope="session")
+def host_compiler(root) -> Callable[..., None]:
+    """host_compiler("faults.cpp", program, *flags): compile a file of the shim."""
+    compiler = next(filter(None, map(shutil.which, filter(None, (os.environ.get("CXX"), "g++", "clang++")))), None)
+    if compiler is None:
+        pytest.skip("no C++ compiler (g++ or clang++) to compile the kernels for the CPU with")
+    kernels = root / "hgedge" / "runtime" / "cuda"
+
+    def compile(source: str, out: Path, *flags: str) -> None:
+        command = [compiler, *SHIM_FLAGS, *flags, f"-I{kernels}", "-o", out, SHIM / source]
+        done = subprocess.run(command, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+
+    return compile
+
+
+@pytest.fixture(scope="session")
+def host_kernels(host_compiler, tmp_path_factory) -> Path:
+    """A shared library with launch_NAME(grid, block, packed arguments) for every kernel."""
+    library = tmp_path_factory.mktemp("kernels") / "libkernels.so"
+    host_compiler("kernels_on_host.cpp", library, "-shared")
+    return library
+
+
+@pytest.fixture(scope="session")
+def simulated_driver(tmp_path_factory) -> Path:
+    """The folder of a CUDA driver for CPUs, for LD_LIBRARY_PATH, with which the real pycuda works."""
+    from tests.runtime.cuda.driver.build import NoCompiler, build
+
+    if importlib.util.find_spec("pycuda") is None:
+        pytest.skip("pycuda is not installed (it has no wheels: make test builds it where nvcc is)")
+    try:
+        return build(tmp_path_factory.mktemp("driver"))
+    except NoCompiler as error:
+        pytest.skip(str(error))

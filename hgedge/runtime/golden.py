@@ -111,7 +111,7 @@ def measure(session: Session, manifest: Manifest, golden: Golden) -> tuple[Manif
 def agreement(golden: Golden, spec: DecodeSpec) -> dict[str, float]:
     """Distance between the keypoints of engine and FP32, in input pixels: mean and 99th percentile."""
     ours, theirs = (
-        decode(maps, spec.stride, spec.shift)[0]
+        decode(maps, spec.stride, spec.shift, spec.refinement)[0]
         for maps in (golden.engine_heatmaps, golden.fp32_heatmaps)
         if maps is not None
     )

@@ -17,6 +17,7 @@ import numpy as np
 
 from hgedge.pose import Frame, Pose
 from hgedge.runtime.pipeline import Pipeline
+from hgedge.runtime.pixels import bgr_from
 from hgedge.sources import Source
 
 log = logging.getLogger(__name__)
@@ -117,7 +118,7 @@ def run_source(
     tally = Tally()
     with stop_signals() as stopped:
         for frame in source:
-            poses = pipeline(frame.image)
+            poses = pipeline(frame.image, pixels=frame.pixels)
             latency_ms = {"capture": frame.capture_ms, **pipeline.latency_ms}
             tally.add(poses, latency_ms)
             try:
@@ -127,7 +128,7 @@ def run_source(
                 log.info("the reader of the poses went away")
                 break
             if pictures and draw is not None:
-                drawn = draw(frame.image, poses)
+                drawn = draw(bgr_from(frame.image, frame.pixels), poses)
                 for picture in pictures:
                     picture.write(drawn, frame.name)
             if on_frame is not None:

@@ -7,17 +7,19 @@ import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import TracebackType
+from typing import cast
 
 import numpy as np
 
 from hgedge import backends, geometry
-from hgedge.backends.base import Session
-from hgedge.bundle import MANIFEST, check_fits, engine_of, file_of, open_bundle, read_manifest, rebuild
-from hgedge.errors import BackendUnavailable, ConfigError, EngineMismatch, HgedgeError
-from hgedge.pose import KeypointSet, Pose
+from hgedge.backends.base import DeviceSession, Session
+from hgedge.bundle import MANIFEST, engine_of, file_of, open_bundle, read_manifest
+from hgedge.errors import BackendUnavailable, ConfigError, HgedgeError
+from hgedge.pose import Frame, KeypointSet, Pose
 from hgedge.runtime.decode import decode
 from hgedge.runtime.golden import GOLDEN, check_golden, load_golden, measure
-from hgedge.runtime.preprocess import check_frame, crop
+from hgedge.runtime.pixels import bgr_from, frame_hw
+from hgedge.runtime.preprocess import crop
 from hgedge.spec import DecodeSpec, InputSpec, Manifest
 from hgedge.staging import resealed
 
@@ -50,12 +52,13 @@ class Pipeline:
         self.latency_ms: dict[str, float] = {}
         self._crops = np.empty((1, *input.hw, input.channels), np.uint8)
 
-    def __call__(self, frame_bgr: np.ndarray, boxes: Iterable[np.ndarray] | None = None) -> list[Pose]:
+    def __call__(self, frame: np.ndarray, boxes: Iterable[np.ndarray] | None = None, pixels: str = "bgr") -> list[Pose]:
         """Estimate the pose of every box.
 
         Args:
-            frame_bgr: (H, W, 3) uint8, BGR.
+            frame: uint8, of the shape that its pixels have: (H, W, 3) for BGR.
             boxes: (P, 4) left, top, right, bottom in frame pixels, one a person; by default the whole frame is one.
+            pixels: How they lie in memory, one of `hgedge.runtime.pixels.PIXELS`.
 
         Returns:
             One pose a box, in order; keypoints in frame pixels.
@@ -63,11 +66,11 @@ class Pipeline:
         Raises:
             ShapeError: The frame or a box has the wrong shape.
         """
-        check_frame(frame_bgr)
         started = time.perf_counter()
-        people = [geometry.whole_frame_box(frame_bgr.shape[:2])] if boxes is None else [np.asarray(b) for b in boxes]
+        picture = bgr_from(frame, pixels)
+        people = people_in(frame_hw(frame, pixels), boxes)
         affines = [geometry.frame_from_input(box, self.input.hw) for box in people]
-        crops = self.crops(frame_bgr, affines)
+        crops = self.crops(picture, affines)
         cropped = time.perf_counter()
         heatmaps = self.session.run(crops) if people else None
         inferred = time.perf_counter()
@@ -91,25 +94,21 @@ class Pipeline:
 
     def poses(self, heatmaps: np.ndarray, affines: list[np.ndarray], boxes: list[np.ndarray]) -> list[Pose]:
         """Decode (N, K, h, w) heatmaps into poses in frame pixels."""
-        keypoints, scores = decode(heatmaps, self.decode.stride, self.decode.shift)
-        return [
-            Pose(
-                keypoints=geometry.transform(affine, points).astype(np.float32),
-                scores=values,
-                box_xyxy=np.asarray(box, np.float32),
-                score=float(values.mean()),
-                id=index,
-            )
-            for index, (points, values, affine, box) in enumerate(zip(keypoints, scores, affines, boxes))
-        ]
+        located, scores = decode(heatmaps, self.decode.stride, self.decode.shift, self.decode.refinement)
+        keypoints = [geometry.transform(affine, points) for affine, points in zip(affines, located)]
+        return poses_from(np.reshape(keypoints, located.shape), scores, boxes)
 
     def stream(self, source: str | int | Path) -> Iterator[tuple[np.ndarray, list[Pose]]]:
         """Read a picture, folder, video or camera, and yield every frame, (H, W, 3) uint8 BGR, with its poses."""
         from hgedge.sources import open_source
 
         with open_source(source) as frames:
-            for frame in frames:
-                yield frame.image, self(frame.image)
+            yield from self._each(frames, frames.info.live)
+
+    def _each(self, frames: Iterable[Frame], live: bool) -> Iterator[tuple[np.ndarray, list[Pose]]]:
+        """Every frame as BGR with its poses; live ones come at their own pace."""
+        for frame in frames:
+            yield bgr_from(frame.image, frame.pixels), self(frame.image, pixels=frame.pixels)
 
     def close(self) -> None:
         """Free the engine."""
@@ -124,8 +123,25 @@ class Pipeline:
         self.close()
 
 
+def people_in(frame_hw: tuple[int, int], boxes: Iterable[np.ndarray] | None) -> list[np.ndarray]:
+    """The boxes of a frame; without any given, the whole of it."""
+    return [geometry.whole_frame_box(frame_hw)] if boxes is None else [np.asarray(box) for box in boxes]
+
+
+def poses_from(keypoints: np.ndarray, scores: np.ndarray, boxes: Iterable[np.ndarray]) -> list[Pose]:
+    """A pose a person, of (N, K, 2) keypoints in frame pixels, (N, K) scores and (4,) boxes."""
+    keypoints, scores = np.ascontiguousarray(keypoints, np.float32), np.ascontiguousarray(scores)
+    means = scores.mean(axis=1)
+    return [
+        Pose(points, values, np.asarray(box, np.float32), float(mean), index)
+        for index, (points, values, box, mean) in enumerate(zip(keypoints, scores, boxes, means))
+    ]
+
+
 def load(bundle: str | Path) -> Pipeline:
     """Load a bundle, after checking that it is whole and fits this machine.
+
+    An engine that runs on a CUDA device gets a `hgedge.runtime.cuda.pipeline.CudaPipeline`.
 
     Raises:
         EngineMismatch: The bundle is not whole, or was built for another machine or library version.
@@ -136,13 +152,24 @@ def load(bundle: str | Path) -> Pipeline:
     backend = check_fits_here(folder, manifest)
     check_golden(file_of(folder, manifest, GOLDEN), manifest)
     session = backends.sessions(backend).load(folder, manifest)
-    if not manifest.measured:
-        try:
+    try:
+        if not manifest.measured:
             manifest = _first_measured(folder, manifest, session)
-        except BaseException:
-            session.close()
-            raise
-    return Pipeline(session, manifest.input, manifest.keypoints, manifest.decode, manifest)
+        return pipeline_of(session, manifest.input, manifest.keypoints, manifest.decode, manifest)
+    except BaseException:
+        session.close()
+        raise
+
+
+def pipeline_of(
+    session: Session, input: InputSpec, keypoints: KeypointSet, decode: DecodeSpec, manifest: Manifest | None = None
+) -> Pipeline:
+    """The pipeline for a session: on its CUDA device if it is a `DeviceSession`, else on the CPU."""
+    if not hasattr(session, "enqueue"):
+        return Pipeline(session, input, keypoints, decode, manifest)
+    from hgedge.runtime.cuda.pipeline import CudaPipeline
+
+    return CudaPipeline(cast(DeviceSession, session), input, keypoints, decode, manifest)
 
 
 def _first_measured(folder: Path, manifest: Manifest, session: Session) -> Manifest:
@@ -181,14 +208,8 @@ def check_fits_here(folder: Path, manifest: Manifest) -> str:
         BackendUnavailable: Its backend is not installed, or cannot run engines on this machine.
     """
     built, _ = engine_of(folder, manifest)
-    check_fits(folder, manifest, backends.device_for(built.name))
-    here = backends.builder(built.name).version()
-    if here != built.version:
-        raise EngineMismatch(
-            f"{folder} was built with {built.name} {built.version}, but this machine has {here}; "
-            f"{rebuild(manifest, folder)}"
-        )
     reason = backends.why_not_here(built.name)
     if reason is not None:
         raise BackendUnavailable(f"{folder} cannot run here: {reason}; build for this machine: hgedge build {folder}")
+    backends.check_fits(folder, manifest)
     return built.name

@@ -8,14 +8,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from hgedge.errors import BackendUnavailable, ShapeError
+from hgedge.errors import BackendUnavailable
 from hgedge.spec import InputSpec
-
-
-def check_frame(frame: np.ndarray) -> None:
-    """Raise ShapeError unless a frame is (H, W, 3) uint8 with at least one pixel."""
-    if frame.ndim != 3 or frame.shape[2] != 3 or frame.dtype != np.uint8 or not frame.size:
-        raise ShapeError(f"a frame must be (H, W, 3) uint8, BGR, but got shape {frame.shape} {frame.dtype}")
 
 
 def crop(frame: np.ndarray, affine: np.ndarray, out: np.ndarray) -> None:

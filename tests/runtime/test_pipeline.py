@@ -1,6 +1,8 @@
 """Frame to poses: with a session that sees bright spots, and against the steps taken by hand."""
 
 import os
+import subprocess
+import sys
 from dataclasses import replace
 
 import cv2
@@ -8,17 +10,19 @@ import numpy as np
 import onnx
 import pytest
 
-from hgedge import geometry
+from hgedge import geometry, sources
 from hgedge.backends.torch.session import TorchSession
 from hgedge.builder import BuildOptions, build
 from hgedge.bundle import open_bundle, seal
 from hgedge.checkpoints import load_checkpoint
 from hgedge.datasets.keypoint_sets import LSP14
 from hgedge.errors import EngineMismatch, ExportError, ShapeError
+from hgedge.pose import Frame
 from hgedge.runtime.decode import decode
 from hgedge.runtime.golden import GOLDEN, load_golden
 from hgedge.runtime.pipeline import Pipeline, load, newest
 from hgedge.runtime.preprocess import crop
+from hgedge.sources import Source, SourceInfo
 from hgedge.sources.images import read_picture
 from hgedge.spec import DecodeSpec, InputSpec, manifest_from_json
 from hgedge.staging import resealed, staged
@@ -71,6 +75,19 @@ def test_nobody_is_nobody(spots):
     assert set(spots.latency_ms) == {"preprocess", "infer", "decode", "total"}
 
 
+@pytest.mark.parametrize("pixels", ["bgrx", "gray", "nv12"])
+def test_frames_of_other_pixels(spots, pixels):
+    bgr = frame_with_spots((80.0, 60.0), (300.0, 220.0))
+    planes = cv2.cvtColor(bgr, cv2.COLOR_BGR2YUV_I420)
+    chroma = planes[300:].reshape(2, -1).T.reshape(150, 400)  # U and V in turn
+    grey = cv2.cvtColor(bgr, cv2.COLOR_BGR2GRAY)
+    frame = {"bgrx": np.dstack([bgr, grey]), "gray": grey, "nv12": np.concatenate([planes[:300], chroma])}[pixels]
+    boxes = [np.array([50.0, 40, 120, 110]), np.array([270.0, 180, 350, 260])]
+    for ours, theirs in zip(spots(frame, boxes, pixels), spots(bgr, boxes)):
+        np.testing.assert_array_equal(ours.keypoints, theirs.keypoints)  # the spots have no colour
+    np.testing.assert_array_equal(spots(frame, pixels=pixels)[0].box_xyxy, np.float32([-0.5, -0.5, 399.5, 299.5]))
+
+
 @pytest.mark.parametrize("box", [[0, 0, 0, 10], [0, 0, 10], [0, 0, np.nan, 10], [10, 10, 5, 20]])
 def test_boxes_that_are_none_are_refused(spots, box):
     with pytest.raises(ShapeError, match="a box must"):
@@ -80,6 +97,33 @@ def test_boxes_that_are_none_are_refused(spots, box):
 def test_other_frames_are_refused(spots):
     with pytest.raises(ShapeError, match=r"a frame must be \(H, W, 3\) uint8"):
         spots(np.zeros((10, 10), np.uint8))
+    with pytest.raises(ShapeError, match=r"a frame must be \(H, W\) uint8"):
+        spots(np.zeros((10, 10, 3), np.uint8), pixels="gray")
+
+
+def test_a_camera_of_nv12_is_streamed_as_bgr(spots, monkeypatch):
+    nv12 = np.random.default_rng(0).integers(16, 240, (90, 80), np.uint8)
+    frames = (Frame(nv12, number, 0.0, 0.0, 0.0, pixels="nv12") for number in range(2))
+    monkeypatch.setattr(sources, "open_source", lambda name: Source(SourceInfo("camera", (80, 60)), frames))
+    bgr = cv2.cvtColor(nv12, cv2.COLOR_YUV2BGR_NV12)
+    for frame, (pose,) in spots.stream(0):
+        np.testing.assert_array_equal(frame, bgr)
+        np.testing.assert_array_equal(pose.keypoints, spots(bgr)[0].keypoints)
+
+
+CPU_ALONE = """
+import sys
+from hgedge.runtime.pipeline import load
+with load(sys.argv[1]) as pipeline:
+    assert type(pipeline).__name__ == "Pipeline"
+print([name for name in sys.modules if name.startswith(("pycuda", "hgedge.runtime.cuda"))])
+"""
+
+
+def test_an_engine_of_the_cpu_imports_nothing_of_cuda(bundle, program_environment):
+    command = [sys.executable, "-c", CPU_ALONE, str(bundle)]
+    done = subprocess.run(command, capture_output=True, text=True, env=program_environment)
+    assert done.stdout.strip() == "[]", done.stderr
 
 
 @pytest.fixture(scope="module")

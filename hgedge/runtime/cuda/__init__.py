@@ -1,0 +1,1 @@
+"""Frames to poses on an NVIDIA GPU: kernels, buffers, graphs."""
