@@ -15,7 +15,7 @@ from typing import Any
 
 from hgedge import records
 from hgedge.errors import EngineMismatch
-from hgedge.spec import BackendInfo, DeviceInfo, Manifest, manifest_from_json
+from hgedge.spec import BackendInfo, DecodeSpec, DeviceInfo, Manifest, manifest_from_json
 
 MANIFEST = "manifest.json"
 
@@ -135,8 +135,11 @@ def rebuild(manifest: Manifest, folder: Path | None = None) -> str:
         words += ["--placement", manifest.calibration.placement]
     if manifest.calibration is not None and manifest.calibration.float_groups:
         words += ["--float-groups", ",".join(manifest.calibration.float_groups)]
+    if manifest.decode.refinement != DecodeSpec.refinement:
+        words += ["--refinement", manifest.decode.refinement]
     if manifest.batch != (1,):
         words += ["--batch", ",".join(map(str, manifest.batch))]
+    words += manifest.engine_options.arguments
     if folder is not None and folder.resolve().parent != Path("engines").resolve():
         words += ["--output", str(folder.parent)]
     return f"rebuild: {shlex.join(words)} --force"

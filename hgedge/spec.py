@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import platform
+import re
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,9 +16,11 @@ from hgedge.pose import KeypointSet
 FORMAT_VERSION = 1
 PRECISIONS = ("fp32", "fp16", "bf16", "int8")
 COLORS = ("rgb", "bgr", "gray")
+MAX_WORKSPACE_MIB = 1 << 24
 FAR = 1e6  # beyond it float32 has no room for what follows
 MAX_SIDE = 4096  # pixels; one stack of a larger input fills gigabytes
 CONVENTIONS = ("centers",)
+REFINEMENTS = ("quarter", "dark")
 
 
 @dataclass(frozen=True)
@@ -65,11 +69,13 @@ class DecodeSpec:
         stride: Input pixels a heatmap cell.
         shift: Cells that a peak moves towards the higher neighbour.
         convention: "centers": cell i lies at (i + 0.5) * stride - 0.5.
+        refinement: "quarter": by `shift`; "dark": by a Newton step instead (`hgedge.runtime.decode`).
     """
 
     stride: float = 4.0
     shift: float = 0.25
     convention: str = "centers"
+    refinement: str = "quarter"
 
     def __post_init__(self) -> None:
         if not 0 < self.stride <= MAX_SIDE or not 0 <= self.shift <= 1 or self.convention not in CONVENTIONS:
@@ -77,6 +83,8 @@ class DecodeSpec:
                 f"decode must have a positive stride, a shift of 0 to 1 cells and one of the conventions "
                 f"{', '.join(CONVENTIONS)}, but got {self}"
             )
+        if self.refinement not in REFINEMENTS:
+            raise ConfigError(f"refinement must be one of {', '.join(REFINEMENTS)}, but got {self.refinement!r}")
 
 
 @dataclass(frozen=True)
@@ -113,6 +121,54 @@ class DeviceInfo:
     architecture: str
     features: tuple[str, ...] = ()
     system: str = platform.system().lower()
+
+
+@dataclass(frozen=True, kw_only=True)
+class EngineOptions:
+    """What NVIDIA's builders are asked for beyond a precision and batch sizes.
+
+    Attributes:
+        workspace_mib: Device memory that a layer may use beside its tensors, in MiB; None: most of what is free.
+        version_compatible: Later versions of TensorRT are to run the engine too.
+        hardware_compatible: Other GPUs, from Ampere on, are to run the engine too.
+        dla: The DLA core that runs the engine; None: the GPU does.
+        gpu_fallback: The GPU may run what a DLA core cannot.
+        gpu_capability: Compute capabilities that it is for, such as "8.6", or "current"; none: the library's own.
+    """
+
+    workspace_mib: int | None = None
+    version_compatible: bool = False
+    hardware_compatible: bool = False
+    dla: int | None = None
+    gpu_fallback: bool = False
+    gpu_capability: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.workspace_mib is not None and not 1 <= self.workspace_mib <= MAX_WORKSPACE_MIB:
+            raise ConfigError(f"workspace_mib must be 1 to {MAX_WORKSPACE_MIB}, but got {self.workspace_mib}")
+        if self.dla is not None and self.dla < 0:
+            raise ConfigError(f"dla must be the number of a DLA core, from 0, but got {self.dla}")
+        if self.gpu_fallback and self.dla is None:
+            raise ConfigError(
+                "gpu_fallback is for what a DLA core cannot run, but no core is named; add dla, or leave it out"
+            )
+        named = all(re.fullmatch(r"\d{1,2}\.\d", item) for item in self.gpu_capability)
+        if not named and self.gpu_capability != ("current",):
+            raise ConfigError(
+                "gpu_capability must be compute capabilities such as 8.6,8.9, or current alone, "
+                f"but got {','.join(self.gpu_capability)!r}"
+            )
+
+    @property
+    def arguments(self) -> tuple[str, ...]:
+        """What is not default, as words of the command line."""
+        words: list[str] = []
+        for option in dataclasses.fields(EngineOptions):
+            value = getattr(self, option.name)
+            if value != option.default:
+                words.append(f"--{option.name.replace('_', '-')}")
+                words += [] if value is True else [",".join(value) if isinstance(value, tuple) else str(value)]
+        return tuple(words)
 
 
 @dataclass(frozen=True)
@@ -184,6 +240,7 @@ class Manifest:
     drop: dict[str, float] | None = None
     budget: BudgetInfo | None = None
     batch: tuple[int, ...] = (1,)
+    engine_options: EngineOptions = field(default_factory=EngineOptions)
     files: dict[str, str] = field(default_factory=dict)
     format_version: int = FORMAT_VERSION
 

@@ -63,7 +63,7 @@ def test_the_names_of_the_contract() -> None:
     assert found["input"]["hw"] == [256, 192]
     assert set(found["input"]) == {"hw", "color", "mean", "std", "layout"}
     assert set(found["keypoints"]) == {"name", "names", "skeleton", "flip_indices"}
-    assert set(found["decode"]) == {"stride", "shift", "convention"}
+    assert set(found["decode"]) == {"stride", "shift", "convention", "refinement"}
     assert set(found["calibration"]) >= {"method", "images", "digest"}
 
 

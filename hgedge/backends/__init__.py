@@ -5,12 +5,13 @@ from __future__ import annotations
 import importlib
 import logging
 from collections.abc import Collection
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from hgedge import device
-from hgedge.errors import BackendUnavailable, ConfigError
-from hgedge.spec import DeviceInfo
+from hgedge import bundle, device
+from hgedge.errors import BackendUnavailable, ConfigError, EngineMismatch
+from hgedge.spec import DeviceInfo, EngineOptions, Manifest
 
 log = logging.getLogger(__name__)
 
@@ -46,9 +47,24 @@ def builder(name: str) -> ModuleType:
     return _module(name, "build")
 
 
-def device_for(name: str) -> DeviceInfo:
-    """What engines of a backend are built for here."""
-    return getattr(builder(name), "device", device.cpu)()
+def device_for(name: str, options: EngineOptions | None = None) -> DeviceInfo:
+    """What engines of a backend are built for here; options may name another device."""
+    ask = getattr(builder(name), "device", device.cpu)
+    return ask(options) if options is not None and options.arguments else ask()
+
+
+def check_options(name: str, options: EngineOptions, precision: str) -> None:
+    """Check that a backend has what is asked of NVIDIA's builders.
+
+    Raises:
+        ConfigError: It never has.
+        BackendUnavailable: It has not on this machine.
+    """
+    check = getattr(builder(name), "check_options", None)
+    if check is not None:
+        check(options, precision)
+    elif options.arguments:
+        raise ConfigError(f"backend {name} has no {options.arguments[0]}, which is for NVIDIA's engines; leave it out")
 
 
 def rendered(name: str, graph: Any, precision: str, keep_fp32: Collection[str] = ()) -> Any:
@@ -61,6 +77,25 @@ def why_not_here(name: str) -> str | None:
     """Why engines of a backend cannot run on this machine; None: they can."""
     reason = getattr(builder(name), "why_not_here", None)
     return reason() if reason is not None else None
+
+
+def check_fits(folder: Path, manifest: Manifest) -> None:
+    """Check that a bundle's engine was built for this processor, this system and this version of its backend.
+
+    Raises:
+        EngineMismatch: It was not, or there is none.
+        BackendUnavailable: Its backend is not installed.
+    """
+    built, _ = bundle.engine_of(folder, manifest)
+    module = builder(built.name)
+    if hasattr(module, "check_fits"):
+        return module.check_fits(folder, manifest)
+    bundle.check_fits(folder, manifest, device_for(built.name))
+    if module.version() != built.version:
+        raise EngineMismatch(
+            f"{folder} was built with {built.name} {built.version}, but this machine has {module.version()}; "
+            f"{bundle.rebuild(manifest, folder)}"
+        )
 
 
 def sessions(name: str) -> ModuleType:

@@ -6,19 +6,24 @@ A backend is a folder with two modules: `build` makes an engine's files, `sessio
     build.UNSIGNED_AFTER_RELU                                   whether its INT8 graphs are rendered so
     build.version() -> str                                      of the library; BackendUnavailable where it is absent
     build.check(precision, device)                              BackendUnavailable where this machine lacks it
+    build.check_options(options, precision)                     ConfigError, BackendUnavailable; by default it has none
     build.build(folder, manifest, checkpoint, progress) -> None writes the engine's files; tells `progress` if it can
-    build.device() -> DeviceInfo                                that engines are for; by default this machine's CPU
+    build.device(options) -> DeviceInfo                         that engines are for; by default this machine's CPU
     build.render(graph, precision, keep_fp32) -> graph          that the engine is built from; by default as it is
     build.HALF                                                  precisions that are rendered with FP16; by default none
-    build.why_not_here() -> str                                 where engines are built but cannot run on this machine
+    build.FOR_OTHER_GPUS                                        whether this machine's GPU may refuse its engines
+    build.why_not_here() -> str | None                          what is missing to run engines on this machine
+    build.check_fits(folder, manifest)                          EngineMismatch; by default the same device and version
     session.load(folder, manifest) -> Session                   from a folder whose hashes hold
 """
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
+
+from hgedge.spec import InputSpec
 
 
 class Session(Protocol):
@@ -38,3 +43,63 @@ class Session(Protocol):
     def close(self) -> None:
         """Free the engine."""
         ...
+
+
+class DeviceSession(Session, Protocol):
+    """A session whose engine runs on a CUDA device, on addresses and a stream of the caller's.
+
+    Attributes:
+        context: The CUDA context (`hgedge.runtime.cuda.context.CudaContext`) that everything of it was made in.
+    """
+
+    context: Any
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """Batch sizes that it takes, ascending."""
+        ...
+
+    @property
+    def half_image(self) -> bool:
+        """Whether the image is float16, not float32."""
+        ...
+
+    @property
+    def half_heatmaps(self) -> bool:
+        """Whether the heatmaps are float16, not float32."""
+        ...
+
+    @property
+    def capturable(self) -> bool:
+        """Whether `enqueue` may be captured into a CUDA graph, after one call with the same arguments."""
+        ...
+
+    def heatmaps_shape(self, size: int) -> tuple[int, int, int, int]:
+        """(N, K, h, w) of a batch of this size."""
+        ...
+
+    def enqueue(self, size: int, image: int, heatmaps: int, stream: int) -> None:
+        """Enqueue a batch; `context` must be current.
+
+        Args:
+            size: One of `sizes`.
+            image: Address of (size, C, H, W), normalised, contiguous.
+            heatmaps: Address to write (size, K, h, w) to.
+            stream: Its handle; not the default stream.
+        """
+        ...
+
+
+def normalised(crops: np.ndarray, spec: InputSpec) -> np.ndarray:
+    """Crops as a network takes them.
+
+    Args:
+        crops: (N, H, W, C) uint8, BGR or grey.
+        spec: How they are normalised.
+
+    Returns:
+        (N, C, H, W) float32, contiguous.
+    """
+    ordered = crops[..., ::-1] if spec.color == "rgb" else crops
+    mean, std = (255 * np.asarray(values, np.float32) for values in (spec.mean, spec.std))
+    return np.ascontiguousarray(((ordered - mean) * (1 / std)).transpose(0, 3, 1, 2))

@@ -159,7 +159,7 @@ class Lab:
         keypoints, kept = [], []
         for start in range(0, len(crops), batch):
             maps = session.run(crops[start : start + batch])
-            located = decode(maps, spec.stride, spec.shift)[0].astype(np.float64)
+            located = decode(maps, spec.stride, spec.shift, spec.refinement)[0].astype(np.float64)
             keypoints += [geometry.transform(affines[start + i], points) for i, points in enumerate(located)]
             kept += [maps[i].astype(np.float64) for i in range(len(maps)) if start + i in compared]
         return Look(Predictions(np.stack(keypoints), np.ones(len(crops))), np.stack(kept))

@@ -26,6 +26,7 @@ CONTENTS = {
     "golden.npz": "a few inputs, and heatmaps of them",
 }
 ENGINE_INT8 = ("i8", "u8")
+NOT_TOLD = "?"  # a type that the engine does not tell
 ENGINE_SUFFIX = "/WithoutBiases"  # of a convolution that OpenVINO parts from its bias
 NAMED = 3  # a type that so few convolutions run in is worth their names
 SHORT = {"BatchNormalization": "BatchNorm", "InstanceNormalization": "InstanceNorm"}
@@ -41,8 +42,9 @@ Layers = Annotated[
 
 def inspect(terminal: Terminal, bundle: options.Bundle, layers: Layers = False) -> None:
     """Say what a bundle is, after checking that it is whole: network, precision, files, graph and engine."""
-    document = bundles.inspect(bundle)
-    document |= graph_document(bundle) | engine_document(bundle)
+    document = bundles.inspect(bundle) | graph_document(bundle)
+    operators = {layer["name"]: layer["op"] for layer in document["layers"] or ()}
+    document |= engine_document(bundle, operators)
     terminal.result(document, lambda console: show(console, document, layers))
 
 
@@ -67,24 +69,39 @@ def graph_document(folder: Path) -> dict[str, Any]:
     }
 
 
-def engine_document(folder: Path) -> dict[str, Any]:
-    """What the engine of a bundle executes: `engine`; null, and `engine_reason`, where it cannot tell or be loaded."""
+def engine_document(folder: Path, operators: Mapping[str, str] | None = None) -> dict[str, Any]:
+    """What the engine of a bundle executes: `engine`; null, and `engine_reason`, where it cannot tell or be loaded.
+
+    Args:
+        folder: The bundle.
+        operators: ONNX node -> operator of its graph; None: not known.
+    """
     from hgedge.runtime.pipeline import check_fits_here
 
     try:
         manifest = bundles.read_manifest(folder)
         backend = check_fits_here(folder, manifest)
         session = backends.sessions(backend).load(folder, manifest)
+        try:
+            engine = _executed(session, operators or {})
+        finally:
+            session.close()
     except HgedgeError as error:
         return {"engine": None, "engine_reason": str(error)}
-    try:
-        if not hasattr(session, "layer_precisions"):
-            return {"engine": None, "engine_reason": f"{backend} does not tell what type a layer runs in"}
-        found = {name.removesuffix(ENGINE_SUFFIX): kind for name, kind in session.layer_precisions().items()}
-    finally:
-        session.close()
-    convolutions = dict(Counter(found.values()).most_common())
-    return {"engine": {"convolutions": convolutions, "layers": found}, "engine_reason": None}
+    reason = None if engine else f"{backend} does not tell what type a layer runs in"
+    return {"engine": engine, "engine_reason": reason}
+
+
+def _executed(session: Any, operators: Mapping[str, str]) -> dict[str, Any] | None:
+    """What a session says of its engine, of NVIDIA's the kernels too; None where it says nothing."""
+    if hasattr(session, "kernels"):
+        from hgedge.backends.tensorrt.inspector import summary
+
+        return summary(session.kernels(), operators)
+    if not hasattr(session, "layer_precisions"):
+        return None
+    found = {name.removesuffix(ENGINE_SUFFIX): kind for name, kind in session.layer_precisions().items()}
+    return {"convolutions": dict(Counter(found.values()).most_common()), "layers": found}
 
 
 def show(console: Console, document: Mapping[str, Any], layers: bool = False) -> None:
@@ -103,6 +120,11 @@ def show(console: Console, document: Mapping[str, Any], layers: bool = False) ->
         console.print(_shares(document["graph"]["precisions"]))
     console.print()
     _say(console, "engine", engine_text(document))
+    kernels = (document["engine"] or {}).get("kernels")
+    if kernels is not None:
+        _say(console, "kernels", kernels_text(document["engine"]))
+    if layers and kernels is not None:
+        console.print("", _kernels(kernels), sep="\n")
     if layers and document["layers"] is not None:
         console.print("", _layers(document["layers"]), "", _groups(document), sep="\n")
 
@@ -121,7 +143,8 @@ def head_rows(document: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
     yield "", f"mean {_listed(spec['mean'])}; std {_listed(spec['std'])}"
     yield "keypoints", f"{keypoints['name']}: {_listed(f'{i}:{name}' for i, name in enumerate(keypoints['names']))}"
     yield "skeleton", _listed("-".join(map(str, edge)) for edge in keypoints["skeleton"]) or "none"
-    yield "decode", f"stride {decode['stride']:g}, shift {decode['shift']:g} of a cell, {decode['convention']}"
+    step = "DARK" if decode["refinement"] == "dark" else f"shift {decode['shift']:g} of a cell"
+    yield "decode", f"stride {decode['stride']:g}, {step}, {decode['convention']}"
     yield "calibration", _calibration(document["calibration"])
     yield "measured", _measured(document)
     yield "accuracy", _accuracy(document)
@@ -138,9 +161,17 @@ def engine_text(document: Mapping[str, Any]) -> str:
         names = _listed(name for name, its in found.items() if its == kind)
         counts.append(f"{count} in {kind}" + (f" ({names})" if count <= NAMED else ""))
     asked = [layer["name"] for layer in document["layers"] or () if layer["precision"] == "int8"]
-    refused = [name for name in asked if found.get(name, "u8") not in ENGINE_INT8]
+    refused = [name for name in asked if found.get(name, NOT_TOLD) not in (*ENGINE_INT8, NOT_TOLD)]
     otherwise = f"; the graph asks for INT8, but it does not in: {_listed(refused)}" if refused else ""
     return f"of its convolutions it runs {_listed(counts)}{otherwise}"
+
+
+def kernels_text(engine: Mapping[str, Any]) -> str:
+    """How many kernels an engine of NVIDIA's executes, and what was fused into them."""
+    text = f"{len(engine['kernels'])} a batch, {engine['reformats']} of them reformats"
+    if engine["additions"] is None:
+        return text
+    return f"{text}; {engine['fused_additions']} of {engine['additions']} additions are done by a convolution's kernel"
 
 
 def _sized(model: Mapping[str, Any]) -> str:
@@ -224,6 +255,14 @@ def _layers(layers: Iterable[Mapping[str, Any]]) -> Table:
             f"{layer['weight_bytes'] / 1024:.1f}" if layer["weight_bytes"] else "",
             " ".join(f"{scale:.3g}" for scale in layer["scales"]),
         )
+    return table
+
+
+def _kernels(kernels: Iterable[Mapping[str, Any]]) -> Table:
+    table = _table("kernel", "type", "reads", "writes", "does")
+    for kernel in kernels:
+        types = (" ".join(kernel[side]) for side in ("reads", "writes"))
+        table.add_row(escape(kernel["kind"]), kernel["precision"], *types, escape(_listed(kernel["nodes"])))
     return table
 
 

@@ -76,4 +76,4 @@ def test_a_machine_with_a_gpu(monkeypatch):
     library.__version__ = "10.3.0"
     monkeypatch.setitem(sys.modules, "tensorrt", library)
     backend, why = auto.best_here()
-    assert backend == "openvino" and "nothing that runs them yet" in why  # until there is a session
+    assert backend == "openvino" and ("pycuda" in why or "no NVIDIA driver" in why)  # what else is missing to run it

@@ -14,15 +14,19 @@ import pytest
 
 from hgedge import backends, device
 from hgedge.backends.tensorrt import build as tensorrt_build
-from hgedge.backends.tensorrt.build import PRECISIONS, build_engine, timing_cache_path
+from hgedge.backends.tensorrt import gpu
+from hgedge.backends.tensorrt.build import PRECISIONS, build_engine
+from hgedge.backends.tensorrt.cache import cache_path
 from hgedge.backends.tensorrt.library import logger, strongly_typed
 from hgedge.backends.tensorrt.network import creation_flags, describe, parse
 from hgedge.backends.tensorrt.progress import Steps
 from hgedge.builder import BuildOptions, build
 from hgedge.bundle import open_bundle
-from hgedge.errors import BackendUnavailable, ConfigError, ExportError, QuantizationError
+from hgedge.errors import BackendUnavailable, ConfigError, EngineMismatch, ExportError, QuantizationError
 from hgedge.runtime.pipeline import load, newest
 from hgedge.spec import DeviceInfo
+
+needs_no_gpu = pytest.mark.skipif(Path("/dev/nvidia0").exists(), reason="this machine has an NVIDIA GPU")
 
 
 @pytest.mark.tensorrt
@@ -67,7 +71,7 @@ def test_unsigned_pairs_are_refused(rtx, rendered, tmp_path):
 @pytest.mark.tensorrt
 def test_the_timing_cache_is_kept(rtx, onnx_file, tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    path = timing_cache_path(rtx, DeviceInfo("NVIDIA Orin", "aarch64", ("sm_87",)))
+    path = cache_path(rtx, DeviceInfo("NVIDIA Orin", "aarch64", ("sm_87",)), "timing")
     assert path == tmp_path / "cache" / "hgedge" / f"{rtx.__name__}-{rtx.__version__}-NVIDIA-Orin-sm_87.timing"
     for _ in range(2):  # the second build reads it
         with pytest.warns(DeprecationWarning, match="no-op"):  # RTX has the calls, but measures where it runs
@@ -86,8 +90,9 @@ def test_the_library_speaks_through_logging(rtx, caplog):
     ]
 
 
+@needs_no_gpu
 @pytest.mark.tensorrt
-def test_a_bundle_without_a_gpu(rtx, hgedge, tmp_path):
+def test_a_bundle_without_a_gpu(rtx, hgedge, root, tmp_path):
     result = hgedge("build", "--backend", "tensorrt-rtx", "--json")
     assert result.returncode == 0, result.stderr
     report = json.loads(result.stdout)
@@ -100,11 +105,24 @@ def test_a_bundle_without_a_gpu(rtx, hgedge, tmp_path):
     assert set(np.load(bundle / "golden.npz").files) == {"crops", "fp32_heatmaps"}
     assert describe(parse(bundle / "model.onnx", rtx).network).layers["CAST"] == 2
     assert report["num_convs_int8"] == report["num_convs"] - 1
-    with pytest.raises(BackendUnavailable, match="cannot run here: .* has nothing that runs them yet; build for this"):
+    missing = r"cannot run here: this machine has no NVIDIA GPU \(libcuda.*\); build for this machine: hgedge build "
+    with pytest.raises(BackendUnavailable, match=missing):
         load(bundle)
+    ran = hgedge("run", "--engine", bundle, "--source", root / "hgedge" / "pictures" / "astronaut.jpg")
+    assert ran.returncode == 3 and "this machine has no NVIDIA GPU (libcuda.so.1: " in ran.stderr
+    with pytest.raises(BackendUnavailable, match="pycuda is not installed|there is no NVIDIA driver"):
+        backends.sessions("tensorrt-rtx").load(bundle, manifest)
+    (bundle / "engine.plan").write_bytes(b"code of somebody else")  # after its hash was found to hold
+    with pytest.raises(EngineMismatch, match="engine.plan is not the file that was built: its sha256 differs; rebuild"):
+        backends.sessions("tensorrt-rtx").load(bundle, manifest)
     assert newest(bundle.parent) is None
-    again = build(BuildOptions(str(bundle), "fp32", "openvino", output=tmp_path / "cpu")).bundle  # what it says
-    load(again).close()
+
+
+@needs_no_gpu
+@pytest.mark.tensorrt
+def test_what_the_bundle_says_to_do_can_be_done(rtx, tmp_path):
+    bundle = build(BuildOptions(None, "fp16", "tensorrt-rtx", output=tmp_path)).bundle
+    load(build(BuildOptions(str(bundle), "fp32", "openvino", output=tmp_path / "cpu")).bundle).close()
 
 
 @pytest.mark.tensorrt
@@ -113,12 +131,6 @@ def test_a_build_tells_the_builders_steps(rtx, tmp_path):
     build(BuildOptions(None, "fp16", "tensorrt-rtx", output=tmp_path), lambda *step: told.append(step))
     steps = [(done, total) for stage, done, total in told if stage == "engine"]
     assert len(steps) > 100 and steps[-1][0] == steps[-1][1]
-
-
-def test_a_session_says_what_is_missing(tmp_path):
-    for name in ("tensorrt", "tensorrt-rtx"):
-        with pytest.raises(BackendUnavailable, match="needs an NVIDIA GPU and a session"):
-            backends.sessions(name).load(tmp_path, None)
 
 
 def test_tensorrt_is_never_rtx(hgedge):
@@ -157,6 +169,7 @@ def stand_in(creation: list[str], builder: list[str]) -> SimpleNamespace:
 def test_versions_differ_in_what_they_offer(rendered, creation, builder, bits, typed):
     trt = stand_in(creation, builder)
     assert creation_flags(trt) == bits and strongly_typed(trt) == typed
+    assert creation_flags(trt, typed=False) == ("EXPLICIT_BATCH" in creation)  # bit 0, for a DLA core
     opsets = {precision: rendered("default", precision, trt).opset_import[0].version for precision in PRECISIONS}
     assert opsets == {"fp32": 17, "fp16": 17, "int8": 19 if typed else 17}
 
@@ -189,24 +202,52 @@ def driver(status=0):
         out._obj.value = {75: 9, 76: 0}[which]
         return status
 
+    def memory(free, total):
+        free._obj.value, total._obj.value = 100 << 30, 139 << 30
+
     def fine(*arguments):
+        calls.append(arguments)
         return status
 
-    return SimpleNamespace(cuInit=fine, cuDeviceGet=fine, cuDeviceGetName=name, cuDeviceGetAttribute=attribute)
+    calls: list[tuple] = []
+    context = ("cuDevicePrimaryCtxRetain", "cuCtxPushCurrent_v2", "cuCtxPopCurrent_v2", "cuDevicePrimaryCtxRelease_v2")
+    return SimpleNamespace(
+        cuDeviceGetName=name,
+        cuDeviceGetAttribute=attribute,
+        cuMemGetInfo_v2=memory,
+        **dict.fromkeys(("cuInit", "cuDeviceGet", *context), fine),
+    )
 
 
 def test_a_gpu_is_what_its_driver_says(monkeypatch):
     monkeypatch.setattr("ctypes.CDLL", lambda name: driver())
     assert tensorrt_build.device() == DeviceInfo("NVIDIA H200", device.cpu().architecture, ("sm_90",))
+    assert gpu.memory_bytes() == (100 << 30, 139 << 30)
+    assert gpu.capability(tensorrt_build.device()) == (9, 0) and gpu.capability(DeviceInfo("x", "y", ("sm_120",))) == (
+        12,
+        0,
+    )
     monkeypatch.setattr("ctypes.CDLL", lambda name: driver(100))
-    with pytest.raises(BackendUnavailable, match=r"has none \(its driver answers with CUDA error 100; look at nvidia"):
-        tensorrt_build.device()
-
-
-def test_without_a_driver_there_is_no_gpu():
-    if Path("/dev/nvidia0").exists():
-        pytest.skip("this machine has an NVIDIA GPU")
     with pytest.raises(
-        BackendUnavailable, match=r"this machine has none \(libcuda.*\); build there: hgedge build --no-"
+        BackendUnavailable, match=r"no NVIDIA GPU \(its driver answers with CUDA error 100; look at nvidia"
     ):
         tensorrt_build.device()
+
+
+def test_a_jetson_is_named_with_its_board(monkeypatch, tmp_path):
+    monkeypatch.setattr("ctypes.CDLL", lambda name: driver())
+    board = tmp_path / "model"
+    board.write_bytes(b"NVIDIA Jetson Orin Nano Developer Kit\0")
+    monkeypatch.setattr(gpu, "BOARD", board)
+    assert gpu.gpu().name == "NVIDIA H200 (NVIDIA Jetson Orin Nano Developer Kit)"
+    board.write_bytes(b"Raspberry Pi 5\0")
+    assert gpu.gpu().name == "NVIDIA H200" and gpu.board() == ""
+
+
+@needs_no_gpu
+def test_without_a_driver_there_is_no_gpu(monkeypatch):
+    with pytest.raises(BackendUnavailable, match=r"^this machine has no NVIDIA GPU \(libcuda.*\)$"):
+        tensorrt_build.device()
+    monkeypatch.setattr(tensorrt_build, "library", lambda backend: None)
+    with pytest.raises(BackendUnavailable, match=r"has no NVIDIA GPU \(libcuda.*\); build there: hgedge build --no-"):
+        tensorrt_build.check("fp16", device.cpu())

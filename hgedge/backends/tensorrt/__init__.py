@@ -1,1 +1,1 @@
-"""TensorRT on NVIDIA GPUs: the half that builds engines; `hgedge.backends.tensorrt_rtx` builds with it too."""
+"""TensorRT on NVIDIA GPUs; `hgedge.backends.tensorrt_rtx` builds and runs with it too."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import importlib
 import logging
+import re
 from types import ModuleType
 from typing import Any
 
@@ -19,6 +20,8 @@ PYTHON_LEVELS = {
     "WARNING": logging.INFO,  # hundreds a build that no user can act on
     "INFO": logging.DEBUG,
 }  # VERBOSE, a line a tactic, is dropped
+OLD_DRIVER = "driver version is insufficient"  # CUDA error 35
+NO_MEMORY = re.compile(r"out ?of ?memory|memory could not be allocated|cudaErrorMemoryAllocation", re.IGNORECASE)
 
 
 def library(backend: str) -> ModuleType:
@@ -62,3 +65,18 @@ def logger(trt: ModuleType) -> Any:
                 self.errors.append(message)
 
     return Logger()
+
+
+def reasons(trt: ModuleType) -> str:
+    """The latest errors of a library, as one line."""
+    return "; ".join(logger(trt).errors) or "it gives no reason"
+
+
+def needs_newer_driver(trt: ModuleType) -> bool:
+    """Whether the latest errors tell of a driver that is older than the CUDA that the library was made for."""
+    return OLD_DRIVER in reasons(trt)
+
+
+def ran_out_of_memory(trt: ModuleType) -> bool:
+    """Whether the latest errors tell of too little device memory."""
+    return NO_MEMORY.search(reasons(trt)) is not None

@@ -46,15 +46,21 @@ class NetworkSummary:
     convolutions: dict[str, int]
 
 
-def creation_flags(trt: ModuleType) -> int:
+def creation_flags(trt: ModuleType, typed: bool = True) -> int:
     """Bits for `create_network`: a strongly typed network where there is one, an explicit batch where it is needed."""
     flags = trt.NetworkDefinitionCreationFlag
-    name = next((name for name in ("STRONGLY_TYPED", "EXPLICIT_BATCH") if hasattr(flags, name)), None)
+    wanted = ("STRONGLY_TYPED", "EXPLICIT_BATCH") if typed else ("EXPLICIT_BATCH",)
+    name = next((name for name in wanted if hasattr(flags, name)), None)
     return 0 if name is None else 1 << int(getattr(flags, name))
 
 
-def parse(model_path: Path, trt: ModuleType) -> ParsedNetwork:
+def parse(model_path: Path, trt: ModuleType, on_dla: bool = False) -> ParsedNetwork:
     """Read an ONNX file.
+
+    Args:
+        model_path: The file.
+        trt: `tensorrt` or `tensorrt_rtx`.
+        on_dla: For a DLA core: weakly typed where types can be weak, as TensorRT 10 documents no other way.
 
     Raises:
         ExportError: TensorRT cannot parse it; the message has every error of the parser.
@@ -75,15 +81,18 @@ def parse(model_path: Path, trt: ModuleType) -> ParsedNetwork:
     except Exception as error:  # the library raises types of its own
         reasons = "; ".join(log.errors) or str(error)
         raise BackendUnavailable(f"{trt.__name__} {trt.__version__} cannot build on this machine: {reasons}") from error
-    network = builder.create_network(creation_flags(trt))
+    typed = strongly_typed(trt) and not (on_dla and hasattr(trt.BuilderFlag, "FP16"))
+    network = builder.create_network(creation_flags(trt, typed))
     parser = trt.OnnxParser(network, log)
+    if on_dla and hasattr(trt, "OnnxParserFlag") and hasattr(trt.OnnxParserFlag, "ADJUST_FOR_DLA"):
+        parser.set_flag(trt.OnnxParserFlag.ADJUST_FOR_DLA)
     if not parser.parse_from_file(str(model_path)):
         errors = [str(parser.get_error(index)) for index in range(parser.num_errors)]
         raise ExportError(
             f"{trt.__name__} {trt.__version__} cannot parse {model_path}: {'; '.join(errors)}; "
             "export the graph again with: hgedge export"
         )
-    return ParsedNetwork(network, builder, parser, () if strongly_typed(trt) else _weak_flags(model))
+    return ParsedNetwork(network, builder, parser, () if typed else _weak_flags(model))
 
 
 def refuse_unsigned(model: onnx.ModelProto) -> None:

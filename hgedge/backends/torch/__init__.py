@@ -1,1 +1,1 @@
-"""PyTorch, eager: the baseline that engines are measured against."""
+"""PyTorch: the baseline that engines are measured against, and an engine for any NVIDIA GPU."""
