@@ -43,12 +43,13 @@ class Frame:
     """One picture of a source.
 
     Attributes:
-        image: (H, W, 3) uint8, BGR.
+        image: uint8, as `pixels` says: "bgr" (H, W, 3), "bgrx" (H, W, 4), "nv12" (H * 3 / 2, W), "gray" (H, W).
         index: Position in its source, from 0.
         timestamp_s: Seconds since the source's start, from the source itself where it tells.
         captured_s: `time.monotonic()` at the moment that the frame was at hand.
         capture_ms: Time that reading and decoding took.
         name: File name for pictures, else empty.
+        pixels: "bgr", but for cameras that give another layout, see `hgedge.runtime.pixels`.
     """
 
     image: np.ndarray
@@ -57,6 +58,7 @@ class Frame:
     captured_s: float
     capture_ms: float
     name: str = ""
+    pixels: str = "bgr"
 
 
 @dataclass(frozen=True)

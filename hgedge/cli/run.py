@@ -29,6 +29,9 @@ ENGINES = Path("engines")
 def run(
     terminal: Terminal,
     camera: options.Camera = None,
+    camera_size: options.CameraSize = None,
+    camera_fps: options.CameraFps = None,
+    camera_turn: options.CameraTurn = None,
     source: options.SourceName = None,
     engine: options.Engine = None,
     people: options.People = "whole",
@@ -45,9 +48,8 @@ def run(
     if jsonl == "-" and terminal.json:
         raise ConfigError("--json and --jsonl - both write to stdout; give --jsonl a file's name")
     from hgedge.runtime.pipeline import load
-    from hgedge.sources import open_camera, open_source
 
-    with open_source(source) if source is not None else open_camera(camera or 0) as frames:
+    with _open(source, camera, camera_size, camera_fps, camera_turn) as frames:
         folder = engine or _newest_or_built(terminal)
         with load(folder) as pipeline:
             log.info("engine: %s", folder)
@@ -58,6 +60,28 @@ def run(
         terminal.result(document, lambda console: None)
     elif not terminal.quiet:
         show(terminal.stderr, summary, [name for name in kept.values() if name not in (None, "-")])
+
+
+def _open(source: str | None, camera: str | None, size: str | None, fps: float | None, turn: int | None) -> Source:
+    """Open the camera, or the source, which is read as it is."""
+    from hgedge.sources import open_camera, open_source
+
+    if source is None:
+        return open_camera(camera or "", _frame_wh(size), fps, turn or 0)
+    for option, value in (("size", size), ("fps", fps), ("turn", turn)):
+        if value is not None:
+            raise ConfigError(f"--camera-{option} is for --camera; a --source is read as it is")
+    return open_source(source)
+
+
+def _frame_wh(text: str | None) -> tuple[int, int] | None:
+    if text is None:
+        return None
+    expected = "WIDTHxHEIGHT in pixels, such as 1280x720"
+    match options.integers(text, "x", "--camera-size", expected):
+        case (width, height) if min(width, height) > 0:
+            return width, height
+    raise ConfigError(f"--camera-size must be {expected}, but got {text!r}")
 
 
 def _newest_or_built(terminal: Terminal) -> Path:

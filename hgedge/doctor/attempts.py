@@ -25,6 +25,7 @@ IMPORTS = (
     "onnx",
     "cv2",
     "hgedge.doctor.driver",
+    "hgedge.doctor.kernels",
     "pycuda.driver",
 )
 

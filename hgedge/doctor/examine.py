@@ -8,17 +8,18 @@ from hgedge.doctor.check import Check
 from hgedge.doctor.jetson import jetson
 from hgedge.doctor.libraries import libraries
 from hgedge.doctor.machine import Machine
-from hgedge.doctor.nvidia import driver, pycuda
+from hgedge.doctor.nvidia import driver, kernels, pycuda
 from hgedge.doctor.pictures import pictures
 from hgedge.doctor.processor import processor
 from hgedge.doctor.tensorrt import tensorrt, tensorrt_rtx
 
-BACKENDS = ("tensorrt", "openvino", "onnxruntime", "torch")  # best first
+BACKENDS = ("tensorrt", "tensorrt-rtx", "openvino", "onnxruntime", "torch")  # best first
+ON_GPU, GPU_PARTS = ("tensorrt", "tensorrt-rtx"), ("nvidia", "pycuda", "kernels")
 EXPORT = ("torch", "onnx", "onnxsim", "onnxscript", "safetensors")
 
 GROUPS: dict[str, Callable[[Machine], list[Check]]] = {
     "machine": lambda machine: [*processor(machine), *jetson(machine)],
-    "NVIDIA": lambda machine: [driver(machine), tensorrt(machine), tensorrt_rtx(machine), pycuda(machine)],
+    "NVIDIA": lambda machine: [look(machine) for look in (driver, tensorrt, tensorrt_rtx, pycuda, kernels)],
     "libraries": libraries,
     "pictures": pictures,
 }
@@ -39,15 +40,16 @@ def healthy(groups: Mapping[str, Iterable[Check]]) -> bool:
 
 
 def running(checks: Mapping[str, Check]) -> Check:
-    """Which backends can run an engine here; frames come through OpenCV."""
-    able = [name for name in BACKENDS if checks[name].state == "ok"]
-    if checks["tensorrt"].state == "ok" and checks["pycuda"].state != "ok":
-        able.remove("tensorrt")
+    """Which backends can run an engine here, and what a GPU lacks; frames come through OpenCV."""
+    here = [name for name in BACKENDS if checks[name].state == "ok"]
+    lacking = [part for part in GPU_PARTS if checks[part].state != "ok"]
+    able = [name for name in here if not (lacking and name in ON_GPU)]
     if not able:
         return Check("run", "missing", "no backend can run here", checks["openvino"].fix)
     if checks["opencv"].state != "ok":
         return Check("run", "missing", f"{', '.join(able)}, but no OpenCV to read frames", checks["opencv"].fix)
-    return Check("run", "ok", f"engines of {', '.join(able)}")
+    wanting = f"; tensorrt also needs {', '.join(lacking)}" if lacking and "tensorrt" in here else ""
+    return Check("run", "ok", f"engines of {', '.join(able)}{wanting}")
 
 
 def building(checks: Mapping[str, Check]) -> Check:

@@ -100,7 +100,9 @@ def _of_version(name: str, version: str, details: str = "") -> Check:
 def _details(name: str, tried: Attempt) -> str:
     if name == "torch":
         cuda = tried.facts.get("cuda")
-        return f", for CUDA {cuda}" if cuda else ", for CPUs"
+        if not cuda:
+            return ", for CPUs"
+        return f", for CUDA {cuda}" + ("" if tried.facts.get("gpu", True) else ", but finds no GPU")
     if name == "openvino":
         return f" ({', '.join(tried.facts.get('devices', ()))})"
     return ""

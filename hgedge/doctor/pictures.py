@@ -14,7 +14,8 @@ LEAST, BELOW = "4.8", "5"
 WANTED = f"'opencv-python>={LEAST},<{BELOW}'"
 INSTALL = "pip install 'hgedge[video]'"
 REINSTALL = f"pip install --force-reinstall --no-deps {WANTED}"
-SYSTEM_OPENCV = "sudo apt install python3-opencv"
+SYSTEM_OPENCV = "sudo apt install nvidia-opencv"  # Ubuntu's own python3-opencv is too old
+OLDER_NUMPY = "pip install 'numpy<2'"
 
 
 def pictures(machine: Machine) -> list[Check]:
@@ -30,7 +31,11 @@ def opencv(machine: Machine) -> Check:
         found = f"{' and '.join(installed)} overwrite each other's files"
         return Check("opencv", "broken", found, f"pip uninstall -y {' '.join(installed)} && pip install {WANTED}")
     if tried.missing == "cv2":
-        return Check("opencv", "missing", "not installed; reads pictures, videos, cameras", INSTALL)
+        fix = SYSTEM_OPENCV if machine.is_jetson else INSTALL  # a pip OpenCV would hide JetPack's
+        return Check("opencv", "missing", "not installed; reads pictures, videos, cameras", fix)
+    if "numpy.core.multiarray" in tried.error:
+        found = f"{tried.error}: it was built for NumPy 1, as JetPack's is"
+        return Check("opencv", "broken", found, REINSTALL if installed else OLDER_NUMPY)
     if tried.error:
         return Check("opencv", "broken", tried.error, fix_of(tried.error, REINSTALL))
     if older(tried.version, LEAST):

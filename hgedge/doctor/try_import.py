@@ -32,11 +32,13 @@ FACTS: dict[str, Callable[[Any], dict[str, Any]]] = {
     "cv2": cv2_facts,
     "hgedge.doctor.choice": lambda choice: choice.facts(),
     "hgedge.doctor.driver": lambda driver: driver.facts(),
+    "hgedge.doctor.kernels": lambda kernels: kernels.facts(),
     "openvino": lambda openvino: {"devices": openvino.Core().available_devices},
     "tensorrt": tensorrt_facts,
     "tensorrt_rtx": tensorrt_facts,
     "tensorrt_rtx_bindings": tensorrt_facts,
-    "torch": lambda torch: {"cuda": torch.version.cuda},
+    "pycuda.driver": lambda driver: {"cuda": "{}.{}".format(*driver.get_version())},
+    "torch": lambda torch: {"cuda": torch.version.cuda, "gpu": torch.cuda.is_available()},
 }
 
 

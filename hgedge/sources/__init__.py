@@ -3,22 +3,29 @@
 from __future__ import annotations
 
 import glob
+import logging
 import os
 import re
 from pathlib import Path
 
-from hgedge.errors import SourceError
+from hgedge.errors import ConfigError, SourceError
 from hgedge.sources.source import Source, SourceInfo
 
 __all__ = ["Source", "SourceInfo", "open_camera", "open_source"]
+
+log = logging.getLogger(__name__)
+
+CAMERA = re.compile(r"(csi:|/dev/video)?([0-9]+)")
+TURNS = (0, 90, 180, 270)
 
 
 def open_source(spec: str | int | Path) -> Source:
     """Open a camera, video, picture, folder or pattern of pictures, or the URL of a stream.
 
     Args:
-        spec: A camera's index (a number, as text too, or `/dev/videoN`), a URL, or a path. Text with `*`, `?` or `[`
-            that names no file is a pattern; `**` reaches into folders. For a file whose name is a number give a Path.
+        spec: A camera (a number, as text too, `/dev/videoN`, or `csi:N` on a Jetson), a URL, or a path. Text with `*`,
+            `?` or `[` that names no file is a pattern; `**` reaches into folders. For a file whose name is a number
+            give a Path.
 
     Raises:
         SourceError: There is nothing of that name, or nothing in it that can be read.
@@ -28,9 +35,9 @@ def open_source(spec: str | int | Path) -> Source:
         raise SourceError("the name of the source is empty; give a picture, video, folder, pattern, URL or camera")
     if isinstance(spec, int):
         return open_camera(spec)
-    number = re.fullmatch(r"(/dev/video)?([0-9]+)", str(spec))
-    if number and (isinstance(spec, str) or number[1]):
-        return open_camera(int(number[2]))
+    camera = CAMERA.fullmatch(str(spec))
+    if camera and (isinstance(spec, str) or camera[1] == "/dev/video"):
+        return open_camera(str(spec))
     if isinstance(spec, str) and re.match(r"[a-z][a-z0-9+.-]+://", spec, re.IGNORECASE):
         from hgedge.sources.video import open_video
 
@@ -41,21 +48,38 @@ def open_source(spec: str | int | Path) -> Source:
         raise SourceError(f"{spec} cannot be opened: {error.strerror or error}") from error
 
 
-def open_camera(index: int, frame_wh: tuple[int, int] | None = None, fps: float | None = None) -> Source:
-    """Open a camera by its index, live: the driver keeps no more than one frame waiting, where it can.
+def open_camera(
+    name: int | str, frame_wh: tuple[int, int] | None = None, fps: float | None = None, turn: int = 0
+) -> Source:
+    """Open a camera, live: the driver keeps no more than one frame waiting, where it can.
 
     Args:
-        index: N of `/dev/videoN`.
-        frame_wh: Width and height to ask for; the camera may give others, `info.frame_wh` tells.
+        name: N for /dev/videoN, or for the CSI sensor behind it on a Jetson; `/dev/videoN` itself; or `csi:N`, a
+            Jetson's CSI sensor, whose frames are NV12.
+        frame_wh: Width and height to ask for, before turning; the camera may give others, `info.frame_wh` tells.
         fps: Frames a second to ask for.
+        turn: Degrees clockwise to turn frames by: 0, 90, 180 or 270.
 
     Raises:
         BackendUnavailable: There is no such camera, or it gives no frames.
-        ConfigError: The index is negative.
+        ConfigError: The name is none of these, or the turn.
     """
-    from hgedge.sources.camera import open_camera_device
+    found = CAMERA.fullmatch(str(name))
+    if found is None:
+        raise ConfigError(
+            f"a camera is named by a number from 0, but got {name}; /dev/videoN, or csi:N on a Jetson, names one too"
+        )
+    if turn not in TURNS:
+        raise ConfigError(f"a camera can be turned by {', '.join(map(str, TURNS))} degrees, but got {turn}")
+    from hgedge.sources import camera, csi
 
-    return open_camera_device(index, frame_wh, fps)
+    kind, index = found[1], int(found[2])
+    sensor = index if kind == "csi:" else None if kind else csi.sensor_of(index)
+    if sensor is None:
+        return camera.open_camera_device(index, frame_wh, fps, turn)
+    if not kind:
+        log.info("camera %d is %s: opened as csi:%d", index, camera.name_of(index), sensor)
+    return csi.open_csi(sensor, frame_wh, fps, turn)
 
 
 def _open_path(path: Path) -> Source:

@@ -78,13 +78,34 @@ def test_a_jetson_that_lacks_all(make_machine, orin) -> None:
     assert not ok and {"power mode", "csi cameras"} <= set(checks)
 
 
-def test_tensorrt_runs_through_pycuda(make_machine, gpu) -> None:
+def test_what_tensorrt_needs_to_run(make_machine, gpu) -> None:
     attempts = {**GOOD, **gpu("sm_90"), "tensorrt": Attempt("11.4.1", {"builder": True})}
+    attempts["hgedge.doctor.kernels"] = kernels(loaded="")
     _, checks = verdict(make_machine({}, attempts))
-    assert checks["run"].found == "engines of openvino" and checks["pycuda"].state == "missing"
+    assert checks["run"].found == "engines of openvino; tensorrt also needs pycuda, kernels"
+    assert checks["pycuda"].state == "missing"
     attempts["pycuda.driver"] = Attempt("2026.1")
+    ok, checks = verdict(make_machine({}, attempts))
+    assert not ok and checks["run"].found == "engines of openvino; tensorrt also needs kernels"
+    attempts["hgedge.doctor.kernels"] = kernels(loaded="PTX for CUDA 13.0")
+    ok, checks = verdict(make_machine({}, attempts))
+    assert ok and checks["run"].found == "engines of tensorrt, openvino"
+
+
+def test_tensorrt_rtx_runs_where_it_has_a_gpu(make_machine, gpu) -> None:
+    attempts = {**GOOD, "tensorrt_rtx": Attempt("1.7.1", {"builder": True, "capabilities": [86, 89]})}
     _, checks = verdict(make_machine({}, attempts))
-    assert checks["run"].found == "engines of tensorrt, openvino"
+    assert checks["tensorrt-rtx"].state == "ok" and checks["run"].found == "engines of openvino"
+    attempts |= {"pycuda.driver": Attempt("2026.1"), "hgedge.doctor.kernels": kernels(loaded="NVRTC 13.0")}
+    _, checks = verdict(make_machine({}, {**attempts, **gpu("sm_89")}))
+    assert checks["run"].found == "engines of tensorrt-rtx, openvino"
+    _, checks = verdict(make_machine({}, {**attempts, **gpu("sm_90")}))
+    assert checks["tensorrt-rtx"].state == "absent" and checks["run"].found == "engines of openvino"
+
+
+def kernels(loaded: str) -> Attempt:
+    error = "" if loaded else "no kernel image is available"
+    return Attempt(facts={"origins": ["PTX for CUDA 13.0"], "lacking": [], "loaded": loaded, "error": error})
 
 
 def test_checks_are_plain_records(make_machine) -> None:

@@ -40,7 +40,8 @@ def cv2(version: str = "4.14.0", **facts) -> dict[str, Attempt]:
             "libGL.so.1",
             "sudo apt install libgl1",
         ),
-        ({"cv2": Attempt(error="numpy.core.multiarray failed to import")}, ONE, "broken", "multiarray", "reinstall"),
+        ({"cv2": Attempt(error="numpy.core.multiarray failed to import")}, ONE, "broken", "NumPy 1", "reinstall"),
+        ({"cv2": Attempt(error="numpy.core.multiarray failed to import")}, {}, "broken", "NumPy 1", "'numpy<2'"),
     ],
 )
 def test_opencv(make_machine, attempts, packages, state: str, found: str, fix: str | None) -> None:
@@ -49,12 +50,16 @@ def test_opencv(make_machine, attempts, packages, state: str, found: str, fix: s
     assert check.fix is None if fix is None else fix in check.fix
 
 
+def test_a_jetson_without_opencv_gets_jetpacks(make_machine, orin) -> None:
+    assert opencv(make_machine(orin, {})).fix == "sudo apt install nvidia-opencv"
+
+
 def test_gstreamer_matters_on_a_jetson_alone(make_machine, orin) -> None:
     assert gstreamer(make_machine({}, cv2(), packages=ONE)).state == "absent"
     assert gstreamer(make_machine({}, cv2(gstreamer="YES"))).state == "ok"
     check = gstreamer(make_machine(orin, cv2(), packages=ONE))
     assert check.state == "missing" and "opencv-python hides JetPack's" in check.found
-    assert check.fix == "pip uninstall -y opencv-python && sudo apt install python3-opencv"
+    assert check.fix == "pip uninstall -y opencv-python && sudo apt install nvidia-opencv"
 
 
 def test_ffmpeg(make_machine) -> None:

@@ -4,6 +4,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 
 from hgedge.errors import BackendUnavailable, ConfigError
@@ -29,10 +31,29 @@ def test_negative_index() -> None:
         open_camera(-1)
 
 
-def test_path_that_is_a_number_is_no_camera(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import cv2
-    import numpy as np
+@pytest.mark.parametrize("name", ["x", "", "csi:", "csi:-1", "usb:0", "/dev/video"])
+def test_what_names_no_camera(name: str) -> None:
+    with pytest.raises(ConfigError, match="a camera is named by a number from 0, but got .*csi:N on a Jetson"):
+        open_camera(name)
 
+
+def test_a_turn_that_is_none() -> None:
+    with pytest.raises(ConfigError, match="a camera can be turned by 0, 90, 180, 270 degrees, but got 45"):
+        open_camera(0, turn=45)
+
+
+@pytest.mark.parametrize("turn", [0, 90, 180, 270])
+def test_turned_frames(tmp_path: Path, turn: int) -> None:
+    writer = cv2.VideoWriter(str(tmp_path / "x.avi"), cv2.VideoWriter.fourcc(*"MJPG"), 25, (64, 48))
+    writer.write(np.random.default_rng(0).integers(0, 256, (6, 8, 3), np.uint8).repeat(8, 0).repeat(8, 1))
+    writer.release()
+    upright = next(camera.frames_of(cv2.VideoCapture(str(tmp_path / "x.avi")), "0"))
+    turned = next(camera.frames_of(cv2.VideoCapture(str(tmp_path / "x.avi")), "0", turn=turn))
+    np.testing.assert_array_equal(turned.image, np.rot90(upright.image, -turn // 90))
+    assert turned.pixels == "bgr" and camera.turned((64, 48), turn) == turned.image.shape[1::-1]
+
+
+def test_path_that_is_a_number_is_no_camera(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "7").write_bytes(cv2.imencode(".png", np.zeros((4, 5, 3), np.uint8))[1].tobytes())
     monkeypatch.chdir(tmp_path)
     with open_source(Path("7")) as source:
