@@ -1,5 +1,6 @@
 """What the benchmarks share: hg2 at 256x256 as engines, photographs, and where results go."""
 
+import importlib.util
 import json
 import os
 
@@ -22,11 +23,18 @@ from hgedge.runtime.preprocess import crop
 
 ROOT = Path(__file__).parent.parent
 PEOPLE = 100
-LSPET = ROOT.parent / "shared" / "data" / "lspet"
+LSPET = Path(os.environ.get("HGEDGE_LSPET") or ROOT.parent / "shared" / "data" / "lspet")
+NEEDS_OPENVINO = ["bench_floor.py", "bench_nncf.py"]  # as soon as they are imported
+collect_ignore = NEEDS_OPENVINO if importlib.util.find_spec("openvino") is None else []
 
 
 def pytest_addoption(parser):
     parser.addoption("--hgedge-save", action="store_true", help="write results to benchmarks/results/<machine>/")
+    parser.addoption("--hgedge-peers", help="benchmarks/gpu/bench_peers.py: only those whose name holds one of a,b,c")
+
+
+def pytest_report_header():
+    return [f"{', '.join(collect_ignore)} left out: OpenVINO is not installed"] if collect_ignore else None
 
 
 @pytest.fixture(scope="session")
