@@ -1,13 +1,17 @@
-"""What the flip test and averaging stacks buy on LSPET's validation split, and what they cost."""
+"""What the flip test, averaging stacks and other decodings buy on LSPET's validation split, and what they cost."""
 
 import numpy as np
+import pytest
 
 import hgedge.datasets
 from hgedge.benchmark.timing import interleaved, percentiles, ratio
+from hgedge.builder import BuildOptions, build
 from hgedge.evaluation.evaluate import pipeline_of, predict
 from hgedge.evaluation.labels import chosen_people, labels_of
 from hgedge.evaluation.predictions import Predictions
 from hgedge.evaluation.report import report
+from hgedge.runtime.pipeline import load
+from hgedge.spec import DecodeSpec
 
 WAYS = {
     "straight": {},
@@ -15,6 +19,12 @@ WAYS = {
     "stacks averaged": {"average_stacks": True},
     "flip test, stacks averaged": {"flip_test": True, "average_stacks": True},
 }
+DECODINGS = {
+    "quarter": DecodeSpec(),
+    "no shift": DecodeSpec(shift=0),
+    "dark": DecodeSpec(refinement="dark"),
+}
+DECODED = ("PCK@0.2 pooled", "PCK@0.1 pooled", "PCK@0.05 pooled")
 ROUNDS = 40
 LEARNT_PEOPLE = 500  # of the training split
 LIMBS = {"legs": [0, 1, 2, 3, 4, 5], "arms": [6, 7, 8, 9, 10, 11]}  # of LSP's joints
@@ -41,6 +51,30 @@ def test_ways_of_evaluating_the_default(lspet, save):
     save("default-evaluation", {"people": len(dataset), "ways": results})
     assert results["straight"]["gain"]["PCK@0.2 pooled"]["points"] == 0
     assert all(np.isfinite(predictions.keypoints).all() for predictions in found.values())
+
+
+def test_ways_of_decoding_the_default(lspet, save, tmp_path):
+    """The same FP32 heatmaps; each against the quarter, on the same people."""
+    pytest.importorskip("openvino", reason="needs OpenVINO: pip install 'hgedge[openvino]'")
+    dataset = hgedge.datasets.open(lspet, "val")
+    everyone, found = np.arange(len(dataset)), {}
+    with load(build(BuildOptions(precision="fp32", backend="openvino", output=tmp_path)).bundle) as pipeline:
+        assert pipeline.decode == DECODINGS["quarter"]
+        for name, spec in DECODINGS.items():
+            pipeline.decode = spec
+            found[name] = predict(pipeline, dataset, everyone)
+    labels = labels_of(dataset, everyone)
+    told = {name: report(predictions, labels, found["quarter"]) for name, predictions in found.items()}
+    results = {
+        name: {
+            "metrics": {metric: document["metrics"][metric] for metric in DECODED},
+            "gain": {metric: document["intervals"][metric]["difference"] for metric in DECODED},
+        }
+        for name, document in told.items()
+    }
+    people = {key: told["quarter"][key] for key in ("num_people", "num_left_out", "num_keypoints")}
+    save("default-decoding", {"engine": "openvino fp32", **people, "decodings": results})
+    assert results["no shift"]["gain"]["PCK@0.05 pooled"]["points"] < 0
 
 
 def test_what_limits_the_default(lspet, save):

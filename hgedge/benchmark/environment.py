@@ -30,13 +30,14 @@ SMI_FIELDS = {
     "pstate": "pstate",
 }  # of nvidia-smi -> ours
 SMI_TIMEOUT_S = 20
+CORES = len(os.sched_getaffinity(0))  # before OpenMP binds the main thread to one of them
 
 
 def environment() -> dict[str, Any]:
     """Processor, cores, memory, load, system and library versions; the GPU as it is now, where there is one."""
     return {
         "device": records.to_mapping(device.cpu()),
-        "cores": len(os.sched_getaffinity(0)),
+        "cores": CORES,
         "memory_gib": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1),
         "governor": _governor(),
         "load_1min": round(os.getloadavg()[0], 2),
@@ -52,7 +53,7 @@ def machine_name() -> str:
     """A folder name for this class of machine, by its GPU if it has one: `nvidia-h200-16core`, `amd-epyc-2core`."""
     name = gpu().name if _has_gpu() else device.cpu().name
     words = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
-    return f"{words}-{len(os.sched_getaffinity(0))}core"
+    return f"{words}-{CORES}core"
 
 
 def gpu_now() -> dict[str, Any]:

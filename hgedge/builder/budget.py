@@ -190,7 +190,7 @@ def _fp32_manifest(options: BuildOptions, network: Network, backend: str) -> Man
         model=ModelInfo(network.name, network.sha256, network.num_stacks, network.parameters, 0.0),
         precision="fp32",
         backend=BackendInfo(backend, backends.builder(backend).version()),
-        device=backends.device_for(backend),
+        device=backends.device_for(backend, options.engine_options),
         input=network.input,
         keypoints=network.keypoints,
         decode=network.decode,
@@ -198,6 +198,7 @@ def _fp32_manifest(options: BuildOptions, network: Network, backend: str) -> Man
         num_convs=0,
         num_convs_int8=0,
         batch=options.batch[:1],
+        engine_options=options.engine_options,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -71,16 +72,24 @@ class Network:
 
 
 def network_of(options: BuildOptions) -> Network:
-    """The network that a build starts from.
-
-    A model that is shipped starts from its portable half, which needs no PyTorch, unless something is asked of it that
-    only its checkpoint can give: another input or number of stacks, or an engine of PyTorch itself.
+    """The network that a build starts from, decoded as asked for.
 
     Raises:
         CheckpointError: The model is no checkpoint that hgedge knows.
         ExportError: The model is an ONNX file that cannot be used.
         EngineMismatch: The model is a folder, but no whole bundle.
         ConfigError: An option does not go with the model.
+    """
+    network = _opened(options)
+    decode = dataclasses.replace(network.decode, refinement=options.refinement or network.decode.refinement)
+    return dataclasses.replace(network, decode=decode)
+
+
+def _opened(options: BuildOptions) -> Network:
+    """The network as its model tells of it.
+
+    A model that is shipped starts from its portable half, which needs no PyTorch, unless something is asked of it that
+    only its checkpoint can give: another input or number of stacks, or an engine of PyTorch itself.
     """
     from hgedge.builder.from_bundle import network_from_bundle
 

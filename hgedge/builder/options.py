@@ -11,7 +11,7 @@ from typing import Any
 from hgedge import records
 from hgedge.errors import ConfigError
 from hgedge.quantization.methods import method_named
-from hgedge.spec import PRECISIONS, BudgetInfo
+from hgedge.spec import PRECISIONS, REFINEMENTS, BudgetInfo, EngineOptions
 
 PLACEMENTS = ("stream", "conv")
 MAX_BATCH = 1024
@@ -19,8 +19,8 @@ ONNX_ONLY = ("keypoints", "mean", "std", "color", "heatmaps")  # what checkpoint
 
 
 @dataclass(frozen=True)
-class BuildOptions:
-    """What `hgedge build` is asked for; a recipe TOML holds the same fields.
+class BuildOptions(EngineOptions):
+    """What `hgedge build` is asked for; a recipe TOML holds the same fields, those of `EngineOptions` too.
 
     Attributes:
         model: A zoo name, a checkpoint, an ONNX file, a bundle, or a recipe; None is the shipped default.
@@ -36,6 +36,7 @@ class BuildOptions:
             none.
         num_stacks: Keep this many stacks; all by default.
         input_hw: Height and width of the input, where not the model's own.
+        refinement: The step from a peak's cell, "quarter" or "dark" (`hgedge.spec.DecodeSpec`); None: the model's own.
         keypoints: Of an ONNX file: a known set's name, or a TOML file with a set; none: as many as there are, numbered.
         mean: Of an ONNX file: one, or one a channel, after division by 255; 0 by default.
         std: Of an ONNX file: likewise; 1 by default.
@@ -59,6 +60,7 @@ class BuildOptions:
     float_groups: tuple[str, ...] | None = None
     num_stacks: int | None = None
     input_hw: tuple[int, int] | None = None
+    refinement: str | None = None
     keypoints: str | None = None
     mean: tuple[float, ...] | None = None
     std: tuple[float, ...] | None = None
@@ -69,11 +71,21 @@ class BuildOptions:
     output: Path = Path("engines")
     force: bool = False
 
+    @property
+    def engine_options(self) -> EngineOptions:
+        """What NVIDIA's builders are asked for."""
+        return EngineOptions(
+            **{option.name: getattr(self, option.name) for option in dataclasses.fields(EngineOptions)}
+        )
+
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.precision not in PRECISIONS:
             raise ConfigError(f"precision must be one of {', '.join(PRECISIONS)}, but got {self.precision!r}")
         if self.placement not in (None, *PLACEMENTS):
             raise ConfigError(f"placement must be one of {', '.join(PLACEMENTS)}, but got {self.placement!r}")
+        if self.refinement not in (None, *REFINEMENTS):
+            raise ConfigError(f"refinement must be one of {', '.join(REFINEMENTS)}, but got {self.refinement!r}")
         if self.float_groups and self.precision != "int8":
             raise ConfigError(f"float_groups are of INT8, but precision is {self.precision!r}; leave them out")
         if self.max_drop is not None and not 0 < self.max_drop <= 100:

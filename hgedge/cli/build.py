@@ -37,6 +37,7 @@ def build(
     float_groups: options.FloatGroups = None,
     num_stacks: options.NumStacks = None,
     input_size: options.InputSize = None,
+    refinement: options.Refinement = None,
     keypoints: options.Keypoints = None,
     mean: options.Mean = None,
     std: options.Std = None,
@@ -46,10 +47,20 @@ def build(
     engine: options.WithEngine = None,
     output: options.BundleFolder = None,
     force: options.Force = None,
+    workspace_mib: options.WorkspaceMib = None,
+    version_compatible: options.VersionCompatible = None,
+    hardware_compatible: options.HardwareCompatible = None,
+    dla: options.Dla = None,
+    gpu_fallback: options.GpuFallback = None,
+    gpu_capability: options.GpuCapability = None,
 ) -> None:
     """Build an engine: a model becomes one bundle."""
     given: dict[str, Any] = locals()
-    asked = {name: value for name, value in given.items() if name != "terminal" and value is not None}
+    run_build(terminal, {name: value for name, value in given.items() if name != "terminal" and value is not None})
+
+
+def run_build(terminal: Terminal, asked: dict[str, Any]) -> None:
+    """Build, from the options that were given; prints the report, or what a search tried in vain."""
     from hgedge.budget.candidate import BudgetExceeded
     from hgedge.builder import build as build_bundle
 
@@ -82,10 +93,15 @@ def _size(text: str) -> tuple[int, int]:
     return numbers[0], numbers[1]
 
 
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(filter(None, (name.strip() for name in text.split(","))))
+
+
 READERS: dict[str, Callable[[str], Any]] = {
     "input_size": _size,
     "batch": lambda text: options.integers(text, ",", "--batch", "sizes with commas between, such as 1,2,4"),
-    "float_groups": lambda text: tuple(filter(None, (name.strip() for name in text.split(",")))),
+    "float_groups": _names,
+    "gpu_capability": _names,
     "mean": lambda text: options.fractions(text, "--mean"),
     "std": lambda text: options.fractions(text, "--std"),
 }  # of what is given as text

@@ -60,6 +60,10 @@ NumStacks = Annotated[int | None, typer.Option(metavar="N", min=1, help="Keep th
 InputSize = Annotated[
     str | None, typer.Option("--input", metavar="HxW", help="Input size; the model's own by default.")
 ]
+Refinement = Annotated[
+    str | None,
+    typer.Option(metavar="{quarter,dark}", help="How peaks are located between cells; the model's own by default."),
+]
 Keypoints = Annotated[
     str | None, typer.Option(metavar="NAME,TOML", help="Of an ONNX file: its keypoint set; numbered by default.")
 ]
@@ -87,6 +91,31 @@ BundleFolder = Annotated[
     Path | None, typer.Option(metavar="DIR", help="Folder to put the bundle into; engines by default.")
 ]
 Force = Annotated[bool | None, typer.Option("--force", help="Replace a bundle of the same name.")]
+
+WorkspaceMib = Annotated[
+    int | None,
+    typer.Option(metavar="N", help="Of NVIDIA engines: MiB that a layer may use; by default most of what is free."),
+]
+VersionCompatible = Annotated[
+    bool | None, typer.Option("--version-compatible", help="Of TensorRT: its later versions run the engine too.")
+]
+HardwareCompatible = Annotated[
+    bool | None,
+    typer.Option("--hardware-compatible", help="Of TensorRT: other GPUs from Ampere on run the engine too."),
+]
+Dla = Annotated[int | None, typer.Option(metavar="CORE", help="Of TensorRT: run the engine on a DLA core, in FP16.")]
+GpuFallback = Annotated[
+    bool | None,
+    typer.Option(
+        "--gpu-fallback/--no-gpu-fallback", help="Whether the GPU may run what the DLA core cannot; not by default."
+    ),
+]
+GpuCapability = Annotated[
+    str | None,
+    typer.Option(
+        metavar="8.6,8.9|current", help="Of TensorRT-RTX: GPUs that the engine is for; 8.6, 8.9 and 12.0 by default."
+    ),
+]
 
 Data = Annotated[Path, typer.Option(metavar="DIR", help="Folder of a labelled data set.")]
 Split = Annotated[str | None, typer.Option(metavar="NAME", help="One of its splits; val, test or all by default.")]
@@ -118,7 +147,16 @@ SensitivityPlot = Annotated[
 ]
 SavePredictions = Annotated[Path | None, typer.Option(metavar="FILE.npz", help="Keep keypoints, labels and names.")]
 
-Camera = Annotated[int | None, typer.Option(metavar="N", help="A camera, by number.")]
+Camera = Annotated[
+    str | None, typer.Option(metavar="N", help="A camera, by number; csi:N names a Jetson's CSI camera by its sensor.")
+]
+CameraSize = Annotated[str | None, typer.Option(metavar="WxH", help="Size to ask the camera for; its own by default.")]
+CameraFps = Annotated[
+    float | None, typer.Option(metavar="F", min=0.1, help="Frames a second to ask the camera for; its own by default.")
+]
+CameraTurn = Annotated[
+    int | None, typer.Option(metavar="{90,180,270}", help="Degrees clockwise to turn its frames by; none by default.")
+]
 SourceName = Annotated[
     str | None, typer.Option(metavar="PATH_OR_URL", help="A picture, folder, pattern, video or stream.")
 ]

@@ -2,23 +2,50 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
 import numpy as np
 
 from hgedge.datasets.mirror import mirrored_indices
 from hgedge.pose import KeypointSet
 from hgedge.spec import DecodeSpec
+from hgedge.verify.dark import dark_step
 from hgedge.verify.mistakes import mistake
 from hgedge.verify.report import Mistake, Stage
 
-EXACT_PX = 0.01  # float32 tells pixels of the largest input apart to 0.0005
+EXACT_PX = 0.01  # float32 tells pixels of the largest input apart to 0.0005, and cells that DARK finds to 1e-4
 Decoder = Callable[[np.ndarray], np.ndarray]
 Found = tuple[list[Stage], list[Mistake]]
 
 
+@dataclass(frozen=True)
+class Peaks:
+    """The peaks of (G, K, h, w) heatmaps, in cells, x then y.
+
+    Attributes:
+        cells: (G, K, 2) of each map's first highest value.
+        towards: (G, K, 2) direction of its higher neighbours, of -1, 0 and 1.
+        dark: (G, K, 2) DARK's step.
+        settled: (G, K) bool; False where rounding to float32 decides whether there is such a step.
+    """
+
+    cells: np.ndarray
+    towards: np.ndarray
+    dark: np.ndarray
+    settled: np.ndarray
+
+    def located(self, spec: DecodeSpec) -> np.ndarray:
+        """Keypoints, (G, K, 2) in input pixels."""
+        return self.moved(self.dark if spec.refinement == "dark" else spec.shift * self.towards, spec)
+
+    def moved(self, steps: np.ndarray, spec: DecodeSpec) -> np.ndarray:
+        """The cells after other steps, (G, K, 2) in input pixels."""
+        return (self.cells + steps + 0.5) * spec.stride - 0.5
+
+
 def decoding(decoder: Decoder, heatmaps: np.ndarray, spec: DecodeSpec) -> Found:
-    """This machine's decoding of the engine's heatmaps.
+    """This machine's decoding of the engine's heatmaps; where rounding decides about DARK's step, it is not judged.
 
     Args:
         decoder: (G, K, h, w) heatmaps -> (G, K, 2) keypoints in input pixels.
@@ -26,26 +53,35 @@ def decoding(decoder: Decoder, heatmaps: np.ndarray, spec: DecodeSpec) -> Found:
         spec: How they become keypoints.
     """
     found, plain = decoder(heatmaps), _peaks(heatmaps)
-    expected = _located(plain, spec, spec.shift)
-    gap = _distance(found, expected)
-    figures = (float(gap.max()), float(gap.mean()), "px", float(gap.max()), EXACT_PX, "largest distance")
-    stage = Stage("keypoints", "this machine's decoding", "plain decoding", *figures, ok=float(gap.max()) <= EXACT_PX)
+
+    def farthest(other: np.ndarray, refinement: str) -> float:
+        return float(_distance(found, other).max(where=plain.settled | (refinement != "dark"), initial=0))
+
+    expected = plain.located(spec)
+    gap, value = _distance(found, expected), farthest(expected, spec.refinement)
+    figures = (float(gap.max()), float(gap.mean()), "px", value, EXACT_PX, "largest distance")
+    stage = Stage("keypoints", "this machine's decoding", "plain decoding", *figures, ok=value <= EXACT_PX)
     if stage.ok:
         return [stage], []
-    shifted = plain[0] + spec.shift * plain[1]
-    variants = {
-        "half-pixel": [shifted * spec.stride, (shifted + 0.5) * spec.stride, shifted * spec.stride - 0.5],
-        "quarter-shift": [_located(plain, spec, shift) for shift in (0.0, 0.25, 0.5, -spec.shift)],
-    }
-    tried = [(float(_distance(found, other).max()), name) for name, others in variants.items() for other in others]
+    tried = [(farthest(other, refinement), name) for name, other, refinement in _mistaken(plain, spec)]
     after, name = min(tried)
-    named = mistake(name, "this machine", stage.max or 0.0, after) if after <= EXACT_PX else None
-    return [stage], [named or mistake("unknown", "this machine", stage.max or 0.0)]
+    named = mistake(name, "this machine", value, after) if after <= EXACT_PX else None
+    return [stage], [named or mistake("unknown", "this machine", value)]
+
+
+def _mistaken(plain: Peaks, spec: DecodeSpec) -> Iterator[tuple[str, np.ndarray, str]]:
+    """Mistakes by name, the keypoints that each gives, (G, K, 2) in input pixels, and how they are refined."""
+    for pixels in (0.5 - spec.stride / 2, 0.5, -spec.stride / 2):
+        yield "half-pixel", plain.located(spec) + pixels, spec.refinement
+    shift = "quarter-shift" if spec.refinement == "quarter" else "wrong-refinement"
+    for cells in (0.0, 0.25, 0.5, -spec.shift):
+        yield shift, plain.moved(cells * plain.towards, spec), "quarter"
+    yield "wrong-refinement", plain.moved(plain.dark, spec), "dark"
 
 
 def agreement(engine: np.ndarray, fp32: np.ndarray, spec: DecodeSpec) -> Stage:
     """How far the engine's keypoints lie from FP32's: told, not judged, as an INT8 engine may take another peak."""
-    gap = _distance(*(_located(_peaks(maps), spec, spec.shift) for maps in (engine, fp32)))
+    gap = _distance(*(_peaks(maps).located(spec) for maps in (engine, fp32)))
     note = "agreement with FP32, not accuracy"
     return Stage("keypoints", "engine", "golden FP32", float(gap.max()), float(gap.mean()), "px", note=note)
 
@@ -62,23 +98,20 @@ def sides(keypoints: KeypointSet) -> Found:
     return [stage], [] if stage.ok else [mistake("flip-order", "manifest.json", share)]
 
 
-def _peaks(heatmaps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Cell of each map's first highest value, and the direction of its higher neighbour: (G, K, 2), x then y."""
+def _peaks(heatmaps: np.ndarray) -> Peaks:
     count, keypoints, height, width = heatmaps.shape
-    cells, towards = np.zeros((2, count, keypoints, 2))
+    cells, towards, dark = np.zeros((3, count, keypoints, 2))
+    settled = np.ones((count, keypoints), bool)
     for n, k in np.ndindex(count, keypoints):
         one = heatmaps[n, k]
-        y, x = np.unravel_index(one.argmax(), one.shape)
+        y, x = map(int, np.unravel_index(one.argmax(), one.shape))
         cells[n, k] = x, y
         if 0 < x < width - 1:
             towards[n, k, 0] = np.sign(one[y, x + 1] - one[y, x - 1])
         if 0 < y < height - 1:
             towards[n, k, 1] = np.sign(one[y + 1, x] - one[y - 1, x])
-    return cells, towards
-
-
-def _located(plain: tuple[np.ndarray, np.ndarray], spec: DecodeSpec, shift: float) -> np.ndarray:
-    return (plain[0] + shift * plain[1] + 0.5) * spec.stride - 0.5
+        dark[n, k], settled[n, k] = dark_step(one, x, y)
+    return Peaks(cells, towards, dark, settled)
 
 
 def _distance(one: np.ndarray, two: np.ndarray) -> np.ndarray:

@@ -26,6 +26,7 @@ MISTAKES = {
         "calibrate with pictures like those that it will see: hgedge build MODEL --calibration FOLDER --force",
     ),
     "quarter-shift": ("the shift towards the higher neighbour is not the manifest's", AGAIN),
+    "wrong-refinement": ("the step from a peak's cell is not the manifest's: quarter and dark are mixed up", AGAIN),
     "not-as-measured": (
         "the engine that was measured is not the one that runs: its heatmaps are not those in golden.npz",
         f"do not trust the measured figures; {AGAIN}",

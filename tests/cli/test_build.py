@@ -29,6 +29,19 @@ def test_a_second_build_is_the_first_one_and_tells_what_to_do_next(hgedge, bundl
     assert "hgedge run --source video.mp4 --engine engines/tiny-fp32-openvino" in done.stdout
 
 
+def test_a_bundle_that_decodes_with_dark(hgedge, bundle: Path, tmp_path: Path) -> None:
+    """Built from a bundle, verified, shown, and built from again."""
+    done = hgedge("build", bundle, "--precision", "fp32", "--refinement", "dark", "--json")
+    assert done.returncode == 0, done.stderr
+    made = json.loads(done.stdout)["bundle"]
+    assert made == "engines/tiny-fp32-openvino-dark"
+    verified = hgedge("verify", made)
+    assert verified.returncode == 0 and verified.stdout.endswith("all agree\n")
+    assert "stride 4, DARK, centers" in hgedge("inspect", made).stdout
+    again = hgedge("build", made, "--precision", "fp32", "--json", cwd=tmp_path)
+    assert json.loads(again.stdout)["reused"] is True
+
+
 def test_another_bundle_of_the_same_name_is_refused(
     hgedge, bundle: Path, tiny_checkpoint: Path, tmp_path: Path
 ) -> None:

@@ -158,7 +158,7 @@ def test_decoding_half_a_pixel_off(right, kind, monkeypatch):
 
 
 def test_decoding_without_the_quarter(right, monkeypatch):
-    monkeypatch.setattr(pipeline, "decode", lambda maps, stride, shift: decode(maps, stride, 0))
+    monkeypatch.setattr(pipeline, "decode", lambda maps, stride, *rest: decode(maps, stride, 0))
     assert names(right("fp32", "onnxruntime")) == "quarter-shift"
 
 
