@@ -19,6 +19,7 @@ SHARED_DATA = ROOT.parent / "shared" / "data"
 SHIM = ROOT / "tests" / "runtime" / "cuda" / "shim"
 SHIM_FLAGS = ("-std=c++17", "-O2", "-ffp-contract=off", "-fPIC")
 
+os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # FFmpeg reads it once, at a process's first video
 signal.signal(signal.SIGINT, signal.default_int_handler)  # what a shell starts with & ignores it, and so would children
 
 Run = Callable[..., subprocess.CompletedProcess[str]]

@@ -11,9 +11,9 @@ from pathlib import Path
 
 from hgedge.errors import BackendUnavailable
 from hgedge.pose import Frame
+from hgedge.sources.clock import LiveClock, sane_fps
 from hgedge.sources.opencv import cv2, quiet
 from hgedge.sources.source import Source, SourceInfo
-from hgedge.sources.video import sane_fps
 
 DEVICES = Path("/dev")
 NAMES = Path("/sys/class/video4linux")
@@ -104,15 +104,16 @@ def frames_of(capture: cv2.VideoCapture, name: str, pixels: str = "bgr", turn: i
         pixels: How its frames are laid out.
         turn: Degrees clockwise to turn them by, of BGR only.
     """
-    first_s, position = None, 0
+    clock, position = LiveClock(), 0
     while True:
         started = time.perf_counter()
-        ok, image = capture.read()
+        with quiet():
+            ok, image = capture.read()
         now = time.monotonic()
         if not ok:
             raise BackendUnavailable(f"camera {name} stopped giving pictures after {position} frames; check its cable")
         if turn:
             image = cv2.rotate(image, ROTATIONS[turn])
-        first_s = now if first_s is None else first_s
-        yield Frame(image, position, now - first_s, now, (time.perf_counter() - started) * 1000, pixels=pixels)
+        timestamp_s = clock(capture.get(cv2.CAP_PROP_POS_MSEC) / 1000, now)
+        yield Frame(image, position, timestamp_s, now, (time.perf_counter() - started) * 1000, pixels=pixels)
         position += 1

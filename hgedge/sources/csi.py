@@ -15,9 +15,9 @@ from pathlib import Path
 
 from hgedge.errors import BackendUnavailable, ConfigError
 from hgedge.sources import camera
-from hgedge.sources.opencv import cv2, quiet
+from hgedge.sources.clock import sane_fps
+from hgedge.sources.opencv import cv2, quiet, timeouts
 from hgedge.sources.source import Source, SourceInfo
-from hgedge.sources.video import sane_fps
 
 log = logging.getLogger(__name__)
 
@@ -95,7 +95,7 @@ def open_pipeline(name: str, text: str, frame_wh: tuple[int, int], pixels: str) 
         BackendUnavailable: It does not start, gives no frame, or other frames than these.
     """
     with quiet():
-        capture = cv2.VideoCapture(text, cv2.CAP_GSTREAMER)
+        capture = cv2.VideoCapture(text, cv2.CAP_GSTREAMER, timeouts(cv2.CAP_GSTREAMER))
         ok, image = capture.read() if capture.isOpened() else (False, None)
     width, height = frame_wh
     expected = (height * 3 // 2, width) if pixels == "nv12" else (height, width, 4)

@@ -15,7 +15,7 @@ import pytest
 
 from hgedge.errors import SourceError
 from hgedge.sources import SourceInfo, open_source
-from hgedge.sources.video import next_timestamp, sane_fps
+from hgedge.sources.clock import next_timestamp, sane_fps
 
 VIDEOS = Path(__file__).parents[2].parent / "shared" / "data" / "videos"
 ROUNDING_S = 1e-6  # times in float64, from milliseconds
