@@ -123,7 +123,7 @@ class Follower:
         self._frame += 1
         frame_hw = (image_bgr.shape[0], image_bgr.shape[1])
         if not self._detector.followed:
-            return self._as_detected(self._detect(frame, image_bgr), tracks)
+            return self._as_detected(self._detect(frame, image_bgr))
         people = [_follow(track, frame.timestamp_s, frame_hw, self._play) for track in tracks]
         if self._is_due(people):
             self._waiting = self._detect(frame, image_bgr)
@@ -139,11 +139,10 @@ class Follower:
         inside = overlaps(found, whole_frame_box((image_bgr.shape[0], image_bgr.shape[1]))[None])[:, 0] > 0
         return found[inside][np.argsort(-found[inside, 4], kind="stable")]
 
-    def _as_detected(self, found: np.ndarray, tracks: Sequence[Track]) -> list[Crop]:
-        """The boxes as they are; a single one is the only track's."""
-        track_id = tracks[0].id if len(found) == len(tracks) == 1 else None
+    def _as_detected(self, found: np.ndarray) -> list[Crop]:
+        """The boxes as they are; whose each is, the joints tell."""
         boxes = found[: self._max_people, :4]
-        return [Crop(box if self._detector.cropped else square_box(box, PADDING), track_id) for box in boxes]
+        return [Crop(box if self._detector.cropped else square_box(box, PADDING)) for box in boxes]
 
     def _is_due(self, people: list[_Followed]) -> bool:
         if len(self._waiting):
