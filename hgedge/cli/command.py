@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import typer
+from typer.core import TyperCommand
 
 from hgedge.cli import options
 from hgedge.cli.terminal import Terminal
@@ -40,4 +41,18 @@ def register(app: typer.Typer, function: Callable[..., int | None], example: str
 
     command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     command.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
-    app.command(function.__name__, help=inspect.getdoc(function), epilog=f"Example: {example}")(command)
+    shown = inspect.getdoc(function)
+    app.command(function.__name__, cls=_Command, help=shown, epilog=f"Example: {example}")(command)
+
+
+class _Command(TyperCommand):
+    """A command whose options with a metavar in brackets may stand without their value, which is then empty."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        optional = {word for option in self.params if _may_be_bare(option) for word in option.opts}
+        bare = (word in optional and after.startswith("-") for word, after in zip(args, [*args[1:], "-"]))
+        return super().parse_args(ctx, [f"{word}=" if is_bare else word for word, is_bare in zip(args, bare)])
+
+
+def _may_be_bare(option: Any) -> bool:
+    return (option.metavar or "").startswith("[")

@@ -158,17 +158,46 @@ CameraTurn = Annotated[
     int | None, typer.Option(metavar="{90,180,270}", help="Degrees clockwise to turn its frames by; none by default.")
 ]
 SourceName = Annotated[
-    str | None, typer.Option(metavar="PATH_OR_URL", help="A picture, folder, pattern, video or stream.")
+    str | None, typer.Option(metavar="PATH_OR_URL", help="A picture, folder, pattern, video or stream; - is stdin.")
 ]
 Engine = Annotated[
     Path | None, typer.Option(metavar="BUNDLE", help="What to run; by default the newest in engines/ that fits.")
 ]
-People = Annotated[str, typer.Option(metavar="{whole}", help="Where people are: the whole frame is one.")]
+Raw = Annotated[
+    str | None,
+    typer.Option(
+        metavar="WxH[:PIXELS[:FPS]]", help="Of --source -: size, bgr, bgrx, nv12 or gray, and rate of its frames."
+    ),
+]
+People = Annotated[
+    str,
+    typer.Option(metavar="{whole,hog,onnx:PATH,boxes:FILE}", help="Where people are; by default each frame is one."),
+]
+MaxPeople = Annotated[int | None, typer.Option(metavar="N", min=1, help="People a frame; 8 by default.")]
+DetectEvery = Annotated[int | None, typer.Option(metavar="N", min=1, help="Frames between detections; 30 by default.")]
+Smooth = Annotated[
+    bool | None,
+    typer.Option(
+        "--smooth/--no-smooth",
+        help="Whether joints are smoothed over time; by default of live sources and of people who are followed.",
+    ),
+]
 Save = Annotated[
     Path | None, typer.Option(metavar="FILE", help="Save frames with poses drawn: a video, a picture or a folder.")
 ]
 Jsonl = Annotated[str | None, typer.Option(metavar="FILE", help="Save poses as JSON, a line a frame; - is stdout.")]
+Coco = Annotated[Path | None, typer.Option(metavar="FILE", help="Save poses as COCO's keypoint results (JSON).")]
 Window = Annotated[bool, typer.Option("--window/--no-window", help="Show videos and cameras, if there is a screen.")]
+Preview = Annotated[
+    str | None,
+    typer.Option(metavar="[HOST:PORT]", help="Serve a page with the live picture; at 127.0.0.1:8080 by default."),
+]
+PreviewToken = Annotated[
+    str | None, typer.Option(metavar="TOKEN", help="Of --preview: what viewers must bring; none on 127.0.0.1.")
+]
+Recordings = Annotated[
+    Path | None, typer.Option(metavar="DIR", help="Of --preview: where it records to; recordings by default.")
+]
 LimitFrames = Annotated[int | None, typer.Option(metavar="N", min=1, help="Stop after so many frames.")]
 
 OnnxFile = Annotated[Path, typer.Option("-o", "--output", metavar="FILE.onnx", help="The file to write.")]

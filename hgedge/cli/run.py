@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,14 +11,13 @@ from rich.console import Console
 
 from hgedge import records
 from hgedge.cli import options
+from hgedge.cli.outputs import Wishes, draw, open_outputs
 from hgedge.cli.terminal import Terminal
 from hgedge.errors import ConfigError
 
 if TYPE_CHECKING:
-    from hgedge.runtime.live import PictureSink, Summary
-    from hgedge.runtime.pipeline import Pipeline
-    from hgedge.sinks.window import WindowSink
-    from hgedge.sources import Source
+    from hgedge.runtime.live import People, Summary
+    from hgedge.sources import RawFormat, Source
 
 log = logging.getLogger(__name__)
 
@@ -33,45 +31,59 @@ def run(
     camera_fps: options.CameraFps = None,
     camera_turn: options.CameraTurn = None,
     source: options.SourceName = None,
+    raw: options.Raw = None,
     engine: options.Engine = None,
     people: options.People = "whole",
+    max_people: options.MaxPeople = None,
+    detect_every: options.DetectEvery = None,
+    smooth: options.Smooth = None,
     save: options.Save = None,
     jsonl: options.Jsonl = None,
+    coco: options.Coco = None,
     window: options.Window = True,
+    preview: options.Preview = None,
+    preview_token: options.PreviewToken = None,
+    recordings: options.Recordings = None,
     limit_frames: options.LimitFrames = None,
 ) -> None:
-    """Estimate poses, live or offline; Ctrl-C ends it cleanly."""
+    """Estimate poses, live or offline; Ctrl-C ends it cleanly.
+
+    With --people whole each frame is one person, as the engine sees it. All others are found by a detector and then
+    followed by their keypoints, under ids that last.
+    """
     if (camera is None) == (source is None):
         raise ConfigError("give one of --camera N and --source PATH_OR_URL")
-    if people != "whole":
-        raise ConfigError(f"--people must be whole, but got {people!r}")
     if jsonl == "-" and terminal.json:
         raise ConfigError("--json and --jsonl - both write to stdout; give --jsonl a file's name")
-    from hgedge.runtime.pipeline import load
+    from hgedge.runtime.live import people_of
 
-    with _open(source, camera, camera_size, camera_fps, camera_turn) as frames:
-        folder = engine or _newest_or_built(terminal)
-        with load(folder) as pipeline:
-            log.info("engine: %s", folder)
-            summary = _run(terminal, pipeline, frames, save, jsonl, window, limit_frames)
-    kept = {"save": save if save is None else str(save), "jsonl": jsonl}
-    document = {"bundle": str(folder), **records.to_mapping(summary), **kept}
+    wishes = Wishes(save, jsonl, coco, window, preview, preview_token, recordings)
+    wanted = people_of(people, max_people, detect_every, smooth)
+    frames = _open(source, raw, camera, camera_size, camera_fps, camera_turn)
+    folder, summary = _run(terminal, frames, engine, wanted, people.partition(":")[2], wishes, limit_frames)
+    kept = {name: None if value is None else str(value) for name, value in wishes.kept.items()}
     if terminal.json:
-        terminal.result(document, lambda console: None)
+        terminal.result({"bundle": str(folder), **records.to_mapping(summary), **kept}, lambda console: None)
     elif not terminal.quiet:
         show(terminal.stderr, summary, [name for name in kept.values() if name not in (None, "-")])
 
 
-def _open(source: str | None, camera: str | None, size: str | None, fps: float | None, turn: int | None) -> Source:
+def _open(
+    source: str | None, raw: str | None, camera: str | None, size: str | None, fps: float | None, turn: int | None
+) -> Source:
     """Open the camera, or the source, which is read as it is."""
     from hgedge.sources import open_camera, open_source
 
+    if raw is not None and source != "-":
+        raise ConfigError("--raw is for frames on standard input: --source - --raw 640x480")
     if source is None:
         return open_camera(camera or "", _frame_wh(size), fps, turn or 0)
     for option, value in (("size", size), ("fps", fps), ("turn", turn)):
         if value is not None:
             raise ConfigError(f"--camera-{option} is for --camera; a --source is read as it is")
-    return open_source(source)
+    if source == "-" and raw is None:
+        raise ConfigError("--source - reads raw frames, whose size must be told: --raw WIDTHxHEIGHT[:PIXELS[:FPS]]")
+    return open_source(source, _raw_format(raw))
 
 
 def _frame_wh(text: str | None) -> tuple[int, int] | None:
@@ -82,6 +94,21 @@ def _frame_wh(text: str | None) -> tuple[int, int] | None:
         case (width, height) if min(width, height) > 0:
             return width, height
     raise ConfigError(f"--camera-size must be {expected}, but got {text!r}")
+
+
+def _raw_format(text: str | None) -> RawFormat | None:
+    from hgedge.sources import RawFormat
+
+    if text is None:
+        return None
+    expected = "WIDTHxHEIGHT[:PIXELS[:FPS]], such as 640x480:bgr:30"
+    size, *rest = text.split(":")
+    match options.integers(size, "x", "--raw", expected):
+        case (width, height) if len(rest) <= 2:
+            pixels, fps = (*rest, "", "")[:2]
+            rate = options.fractions(fps, "the frames a second of --raw")[0] if fps else None
+            return RawFormat((width, height), pixels or "bgr", rate)
+    raise ConfigError(f"--raw must be {expected}, but got {text!r}")
 
 
 def _newest_or_built(terminal: Terminal) -> Path:
@@ -100,62 +127,51 @@ def _newest_or_built(terminal: Terminal) -> Path:
 
 def _run(
     terminal: Terminal,
-    pipeline: Pipeline,
     frames: Source,
-    save: Path | None,
-    jsonl: str | None,
-    window: bool,
+    engine: Path | None,
+    people: People,
+    read: str,
+    wishes: Wishes,
     limit: int | None,
-) -> Summary:
-    """Open what the frames go to, and run."""
+) -> tuple[Path, Summary]:
+    """Open the engine and what the frames go to, and run; the frames are closed."""
     from hgedge.runtime.live import run_source
-    from hgedge.sinks import open_jsonl, open_sink
-    from hgedge.visualization.draw import draw_poses
+    from hgedge.runtime.pipeline import load
+    from hgedge.sinks import check_targets
 
+    total = limit or frames.info.num_frames or 0
     with contextlib.ExitStack() as stack:
-        if jsonl == "-":
-            stack.enter_context(terminal.results())
-        screen = stack.enter_context(_screen()) if window and frames.info.kind != "images" else None
-        pictures: list[PictureSink] = [screen] if screen is not None else []
-        if save is not None:
-            sink = open_sink(save, frames.info)
-            pictures.append(sink)
-            stack.enter_context(sink)
-        lines = [stack.enter_context(open_jsonl(jsonl, frames.info, save))] if jsonl is not None else []
+        until_run = stack.enter_context(contextlib.ExitStack())
+        until_run.enter_context(frames)
+        check_targets({f"--{name}": value for name, value in wishes.kept.items()}, frames.info, read)
+        folder = engine or _newest_or_built(terminal)
+        pipeline = stack.enter_context(load(folder))
+        log.info("engine: %s", folder)
+        outputs = stack.enter_context(open_outputs(wishes, terminal, frames.info, folder, pipeline))
         progress = stack.enter_context(terminal.progress())
-        if not (lines or pictures or terminal.json):
-            log.warning("nothing is kept of this run; --save FILE keeps pictures, --jsonl FILE keeps poses")
-        total = limit or frames.info.num_frames or 0
-        return run_source(
+        until_run.pop_all()  # it is closed by the run, which reads it in a thread
+        summary = run_source(
             pipeline,
             frames,
-            lines,
-            pictures,
-            lambda image, poses: draw_poses(image, poses, pipeline.keypoints),
+            [*outputs.takers, lambda result: progress("frames", result.frame.index + 1, total)],
+            people,
+            draw(pipeline, ids=people.detector is not None and frames.info.kind != "images"),
             limit,
-            lambda frame, poses: progress("frames", frame.index + 1, total),
-            lambda: screen is not None and screen.closed,
+            outputs.idle,
+            outputs.ended,
         )
-
-
-@contextlib.contextmanager
-def _screen() -> Iterator[WindowSink | None]:
-    """A window, where there is a screen."""
-    from hgedge.sinks.window import WindowSink, has_display
-
-    if not has_display():
-        yield None
-        return
-    with WindowSink("hgedge") as window:
-        yield window
+    return folder, summary
 
 
 def show(console: Console, summary: Summary, kept: list[str]) -> None:
     """Print what a run came to, for people."""
-    counts = f"frames: {summary.frames}, people: {summary.people}, {summary.fps:.1f} frames a second"
-    stages = ", ".join(
-        f"{stage} {value['p50']:.1f} / {value['p95']:.1f}" for stage, value in summary.latency_ms.items()
+    counts = f"frames: {summary.frames}, people: {summary.people}, ids: {summary.ids}, dropped: {summary.dropped}"
+    stages = {**summary.latency_ms, "age": summary.age_ms}
+    times = ", ".join(
+        f"{stage} {value['p50']:.1f} / {value['p95']:.1f} / {value['p99']:.1f}"
+        for stage, value in stages.items()
+        if value
     )
-    console.print(f"{counts}\nms (p50 / p95): {stages or '-'}", soft_wrap=True)
+    console.print(f"{counts}, {summary.fps:.1f} frames a second\nms (p50 / p95 / p99): {times or '-'}", soft_wrap=True)
     for name in kept:
         console.print(f"saved: {name}", soft_wrap=True, markup=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import time
 from collections.abc import Iterable, Iterator
@@ -98,17 +99,47 @@ class Pipeline:
         keypoints = [geometry.transform(affine, points) for affine, points in zip(affines, located)]
         return poses_from(np.reshape(keypoints, located.shape), scores, boxes)
 
-    def stream(self, source: str | int | Path) -> Iterator[tuple[np.ndarray, list[Pose]]]:
-        """Read a picture, folder, video or camera, and yield every frame, (H, W, 3) uint8 BGR, with its poses."""
-        from hgedge.sources import open_source
+    def stream(
+        self,
+        source: str | int | Path,
+        people: str = "whole",
+        max_people: int | None = None,
+        detect_every: int | None = None,
+        smooth: bool | None = None,
+    ) -> Iterator[tuple[np.ndarray, list[Pose]]]:
+        """Read a picture, folder, video or camera, and yield its frames with their poses, as `hgedge run` finds them.
 
-        with open_source(source) as frames:
-            yield from self._each(frames, frames.info.live)
+        Args:
+            source: What `hgedge.sources.open_source` takes. Of a file every frame comes, of a live source the newest.
+            people: "whole", "hog", "onnx:PATH" or "boxes:FILE".
+            max_people: People a frame, 8 by default.
+            detect_every: Frames from one detection to the next, 30 by default.
+            smooth: Whether joints are smoothed over time; by default of live sources and of people who are followed.
 
-    def _each(self, frames: Iterable[Frame], live: bool) -> Iterator[tuple[np.ndarray, list[Pose]]]:
-        """Every frame as BGR with its poses; live ones come at their own pace."""
+        Yields:
+            (H, W, 3) uint8 BGR, and the people in it.
+
+        Raises:
+            HgedgeError: The source cannot be read, or an option is wrong.
+        """
+        from hgedge.runtime.live import estimates, people_of
+        from hgedge.sources import open_source, read_ahead
+
+        wanted = people_of(people, max_people, detect_every, smooth)
+        with open_source(source) as opened, read_ahead(opened) as frames:
+            with contextlib.closing(estimates(self, frames, wanted)) as every:
+                for found in every:
+                    yield bgr_from(found.frame.image, found.frame.pixels), found.poses
+
+    def each(self, frames: Iterable[Frame], live: bool) -> Iterator[tuple[Frame, list[Pose], dict[str, float]]]:
+        """Every frame, the pose of the whole of it, and `latency_ms`.
+
+        Args:
+            frames: In order.
+            live: They come at their own pace, so that no poses may wait for the next.
+        """
         for frame in frames:
-            yield bgr_from(frame.image, frame.pixels), self(frame.image, pixels=frame.pixels)
+            yield frame, self(frame.image, pixels=frame.pixels), self.latency_ms
 
     def close(self) -> None:
         """Free the engine."""

@@ -1,11 +1,16 @@
-"""Where results go: pictures, videos, JSON lines."""
+"""Where results go: pictures, videos, JSON lines, COCO results.
+
+Of a live source, which nobody can run again, what was recorded is kept whatever ends the run.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hgedge.errors import ConfigError
+from hgedge.sinks.coco import CocoSink
 from hgedge.sinks.jsonl import JsonlSink
 from hgedge.sources import SourceInfo
 
@@ -13,7 +18,7 @@ if TYPE_CHECKING:
     from hgedge.sinks.pictures import PictureSink
     from hgedge.sinks.video import VideoSink
 
-__all__ = ["JsonlSink", "open_jsonl", "open_sink"]
+__all__ = ["CocoSink", "JsonlSink", "check_targets", "open_sink"]
 
 FALLBACK_FPS = 25.0
 
@@ -26,19 +31,17 @@ def open_sink(path: Path | str, source: SourceInfo) -> PictureSink | VideoSink:
         source: What will be saved; a video gets its rate, or 25 frames a second if it has none.
 
     Raises:
-        ConfigError: The name fits neither, holds one picture where the source has more, is the source itself, or
-            cannot be written to.
+        ConfigError: The name fits neither, holds one picture where the source has more, or cannot be written to.
         BackendUnavailable: OpenCV is not here.
     """
     from hgedge.sinks import pictures, video
 
     path = Path(path)
-    if _is_source(path, source):
-        raise ConfigError(f"{path} is the source itself, which would be overwritten; give another name")
     if path.is_dir() or not path.suffix:
-        return pictures.PictureSink(path)
+        return pictures.PictureSink(path, keep=source.live)
     if video.is_video_name(path):
-        return video.VideoSink(path, source.fps or FALLBACK_FPS, source.frame_wh)
+        fps, fit = source.fps or FALLBACK_FPS, source.kind != "images"
+        return video.VideoSink(path, fps, source.frame_wh, fit, keep=source.live)
     if not pictures.is_picture_name(path):
         raise ConfigError(
             f"{path} has an extension that cannot be written; known are {' '.join(pictures.EXTENSIONS)} for pictures, "
@@ -53,22 +56,29 @@ def open_sink(path: Path | str, source: SourceInfo) -> PictureSink | VideoSink:
     return pictures.PictureSink(path)
 
 
-def open_jsonl(path: str, source: SourceInfo, other: Path | None = None) -> JsonlSink:
-    """Open a file of JSON lines.
+def check_targets(targets: Mapping[str, str | Path | None], source: SourceInfo, other: str = "") -> None:
+    """Check that nothing is written over what is read, and no two things into one file.
 
     Args:
-        path: Its name; "-" is stdout.
-        source: What the poses are found in.
-        other: What else is written.
+        targets: Option -> the name of a file or folder, None if there is none; "-" is stdout.
+        source: What is read.
+        other: A file that is read too.
 
     Raises:
-        ConfigError: It is the source itself, or what else is written, or cannot be written to.
+        ConfigError: One of them is.
     """
-    if path != "-" and _is_source(Path(path), source):
-        raise ConfigError(f"{path} is the source itself, which would be overwritten; give another name")
-    if other is not None and Path(path).resolve() == other.resolve():
-        raise ConfigError(f"{path} cannot hold both poses and pictures; give two names")
-    return JsonlSink(path)
+    seen: dict[Path, str] = {}
+    for option, target in targets.items():
+        if target is None or str(target) == "-":
+            continue
+        path = Path(target)
+        if _is_source(path, source):
+            raise ConfigError(f"{path} is the source itself, which would be overwritten; give another name")
+        if other and path.resolve() == Path(other).resolve():
+            raise ConfigError(f"{path} is read by this run, and would be overwritten; give {option} another name")
+        first = seen.setdefault(path.resolve(), option)
+        if first != option:
+            raise ConfigError(f"{path} cannot hold what both {first} and {option} write; give two names")
 
 
 def _is_source(path: Path, source: SourceInfo) -> bool:

@@ -30,7 +30,8 @@ class JsonlSink:
 
     def __init__(self, path: Path | str) -> None:
         self.path, self._lines = path, 0
-        if str(path) == "-":
+        self._own = str(path) != "-"
+        if not self._own:
             self._file = sys.stdout
             return
         try:
@@ -66,7 +67,7 @@ class JsonlSink:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *exception: object) -> None:
-        if self._file is sys.stdout:
+        if not self._own:
             return
         try:
             self._file.close()
@@ -82,7 +83,8 @@ def frame_record(
 ) -> dict[str, Any]:
     """A frame's line as plain data; what is not finite is None."""
     age_ms = (time.monotonic() - frame.captured_s) * 1000 if age_ms is None else age_ms
-    stages = {**dict.fromkeys(STAGES, math.nan), "capture": frame.capture_ms, **latency_ms}
+    told = {"capture": frame.capture_ms, **latency_ms}
+    stages = {**told, **{stage: math.nan for stage in STAGES if stage not in told}}
     return {
         "frame": frame.index,
         "timestamp_s": _number(frame.timestamp_s, SECOND_DIGITS),

@@ -17,15 +17,19 @@ EXTENSIONS = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
 class PictureSink:
     """One picture, if the path ends like one, else a folder of them.
 
-    Nothing stands at the path until the `with` block ends; after an exception (other than Ctrl-C) nothing ever does.
-    A folder that is already there keeps its other files.
+    Nothing stands at the path until the `with` block ends; after an exception (other than Ctrl-C) nothing ever does,
+    unless it is to be kept. A folder that is already there keeps its other files.
+
+    Args:
+        path: The picture or folder.
+        keep: Keep what there is after an exception too.
 
     Raises:
         ConfigError: The path cannot be written to, or its extension is none of a picture.
     """
 
-    def __init__(self, path: Path | str) -> None:
-        self.path = Path(path)
+    def __init__(self, path: Path | str, keep: bool = False) -> None:
+        self.path, self._keep = Path(path), keep
         self._single = is_picture_name(self.path) and not self.path.is_dir()
         if not self._single and self.path.suffix and not self.path.is_dir():
             raise ConfigError(
@@ -56,6 +60,8 @@ class PictureSink:
                 raise SourceError(f"{self.path}: OpenCV cannot encode a picture as {target.suffix}")
             target.write_bytes(data.tobytes())
         except (OSError, cv2.error) as error:
+            target.unlink(missing_ok=True)
+            self._names.discard(target.name)
             raise SourceError(f"{self.path} cannot be written: {error}") from error
         self._count += 1
 
@@ -64,7 +70,7 @@ class PictureSink:
 
     def __exit__(self, kind: type[BaseException] | None, *exception: object) -> None:
         try:
-            if self._count and kind in (None, KeyboardInterrupt):
+            if self._count and (self._keep or kind in (None, KeyboardInterrupt)):
                 self._finish()
         finally:
             if self._single:

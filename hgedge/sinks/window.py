@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import numpy as np
 
@@ -11,6 +13,7 @@ from hgedge.errors import BackendUnavailable
 from hgedge.sources.opencv import cv2
 
 CLOSING_KEYS = (ord("q"), 27)  # 27 is Escape
+NO_KEY = 255
 
 
 def has_display() -> bool:
@@ -19,7 +22,7 @@ def has_display() -> bool:
 
 
 class WindowSink:
-    """Shows the latest picture.
+    """Shows the latest picture; for the main thread alone.
 
     Attributes:
         closed: The user closed it, or pressed q or Escape in it.
@@ -36,14 +39,18 @@ class WindowSink:
         Raises:
             BackendUnavailable: OpenCV was built without windows.
         """
-        try:
+        with _no_windows():
             cv2.imshow(self.title, image)
-            self._open = True
-            key = cv2.waitKey(1) & 0xFF
-            visible = cv2.getWindowProperty(self.title, cv2.WND_PROP_VISIBLE) >= 1
-        except cv2.error as error:
-            raise BackendUnavailable(f"OpenCV cannot open a window here ({error.err}); use --no-window") from error
-        self.closed = key in CLOSING_KEYS or not visible
+        self._open = True
+        self.listen()
+
+    def listen(self) -> None:
+        """Hear what the user did with the window; it stands still for them where nobody calls this for long."""
+        if self._open and not self.closed:
+            with _no_windows():
+                key = cv2.waitKey(1) & NO_KEY
+                visible = cv2.getWindowProperty(self.title, cv2.WND_PROP_VISIBLE) >= 1
+            self.closed = key in CLOSING_KEYS or not visible
 
     def __enter__(self) -> WindowSink:
         return self
@@ -51,3 +58,11 @@ class WindowSink:
     def __exit__(self, *exception: object) -> None:
         if self._open and not self.closed:
             cv2.destroyWindow(self.title)
+
+
+@contextmanager
+def _no_windows() -> Iterator[None]:
+    try:
+        yield
+    except cv2.error as error:
+        raise BackendUnavailable(f"OpenCV cannot show a window here ({error.err}); use --no-window") from error

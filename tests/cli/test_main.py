@@ -60,7 +60,7 @@ def test_version(hgedge) -> None:
         (("run", "--source", "x", "--limit-frames", "0"), "Invalid value for '--limit-frames'"),
         (("run",), "give one of --camera N and --source PATH_OR_URL"),
         (("run", "--source", "x", "--camera", "0"), "give one of --camera N and --source PATH_OR_URL"),
-        (("run", "--source", "x", "--people", "hog"), "--people must be whole, but got 'hog'"),
+        (("run", "--source", "x", "--people", "cats"), "people are found by whole, hog, onnx:PATH or boxes:FILE"),
         (("run", "--source", "x", "--jsonl", "-", "--json"), "--json and --jsonl - both write to stdout"),
         (("build", "--batch", "1,two"), "--batch must be sizes with commas between, such as 1,2,4, but got '1,two'"),
         (("build", "--input", "256"), "--input must be HEIGHTxWIDTH in pixels, such as 256x192, but got '256'"),

@@ -41,8 +41,11 @@ def test_a_photograph_with_the_newest_engine(hgedge, bundle: Path, astronaut: Pa
     document = json.loads(done.stdout)
     assert Path(document["bundle"]) == Path("engines/tiny-fp32-openvino")
     assert (document["frames"], document["people"], document["save"]) == (1, 1, str(saved))
-    assert list(document["latency_ms"]) == STAGES
-    assert all(set(values) == {"p50", "p95"} for values in document["latency_ms"].values())
+    assert (document["dropped"], document["ids"], document["jsonl"], document["coco"]) == (0, 1, None, None)
+    assert list(document["latency_ms"]) == [*STAGES, "output"]
+    assert all(
+        list(values) == ["p50", "p95", "p99"] for values in (*document["latency_ms"].values(), document["age_ms"])
+    )
     assert cv2.imread(str(saved)).shape == cv2.imread(str(astronaut)).shape
 
 
@@ -57,15 +60,21 @@ def test_lines_on_stdout_and_the_summary_on_stderr(hgedge, bundle: Path, tmp_pat
         assert list(line["latency_ms"]) == STAGES
         (person,) = line["people"]
         assert set(person) == {"id", "box_xyxy", "score", "keypoints"} and len(person["keypoints"]) == 14
-    assert "frames: 5, people: 5" in done.stderr and "ms (p50 / p95): capture" in done.stderr
+    assert "frames: 5, people: 5, ids: 1, dropped: 0, " in done.stderr
+    assert "ms (p50 / p95 / p99): capture" in done.stderr and ", age " in done.stderr
 
 
 def test_a_video_is_saved_whole(hgedge, bundle: Path, tmp_path: Path) -> None:
     source = video(tmp_path / "in.mp4", 6)
-    done = hgedge("run", "--source", source, "--engine", bundle, "--save", "out.mp4", "--jsonl", "out.jsonl", "-q")
+    targets = ("--save", "out.mp4", "--jsonl", "out.jsonl", "--coco", "out.json")
+    done = hgedge("run", "--source", source, "--engine", bundle, *targets, "-q")
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
     assert num_frames(tmp_path / "out.mp4") == 6
-    assert len((tmp_path / "out.jsonl").read_text().splitlines()) == 6
+    lines = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
+    results = json.loads((tmp_path / "out.json").read_text())
+    assert [line["frame"] for line in lines] == [result["image_id"] for result in results] == list(range(6))
+    for line, result in zip(lines, results):
+        assert result["keypoints"] == [value for joint in line["people"][0]["keypoints"] for value in joint]
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -107,6 +116,10 @@ def test_a_reader_that_goes_away_ends_it_with_whole_files(bundle: Path, tmp_path
         (("--source", "ASTRONAUT", "--engine", "nowhere"), "nowhere does not exist; make one with: hgedge build"),
         (("--source", "ASTRONAUT", "--engine", "BUNDLE", "--save", "out.txt"), "out.txt has an extension"),
         (("--source", "ASTRONAUT", "--engine", "BUNDLE", "--jsonl", "no/out.jsonl"), "no/out.jsonl cannot be written"),
+        (("--source", "ASTRONAUT", "--people", "cats"), "people are found by whole, hog, onnx:PATH or boxes:FILE, but"),
+        (("--source", "ASTRONAUT", "--preview-token", "secret"), "--preview-token is for --preview"),
+        (("--source", "ASTRONAUT", "--raw", "9x9"), "--raw is for frames on standard input"),
+        (("--source", "-"), "whose size must be told: --raw WIDTHxHEIGHT[:PIXELS[:FPS]]"),
     ],
 )
 def test_bad_input_leaves_nothing(hgedge, bundle, astronaut, tmp_path: Path, arguments, message: str) -> None:

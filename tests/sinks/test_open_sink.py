@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from hgedge.errors import ConfigError
-from hgedge.sinks import open_sink
+from hgedge.sinks import check_targets, open_sink
 from hgedge.sinks.pictures import PictureSink
 from hgedge.sinks.video import VideoSink
 from hgedge.sources import SourceInfo, open_source
@@ -65,7 +65,34 @@ def test_source_is_never_overwritten(tmp_path: Path, monkeypatch: pytest.MonkeyP
     (tmp_path / "link").symlink_to(tmp_path)
     for spec, target in (("a.png", "a.png"), (".", "."), (".", "link"), ("a.png", "."), ("*.png", ".")):
         with open_source(spec) as source, pytest.raises(ConfigError, match="is the source itself"):
-            open_sink(tmp_path / target, source.info)
+            check_targets({"--save": tmp_path / target}, source.info)
+
+
+def test_two_things_go_into_two_files_and_none_over_what_is_read(tmp_path: Path) -> None:
+    check_targets({"--jsonl": "-", "--coco": None, "--save": "a.mp4"}, VIDEO, "boxes.jsonl")
+    with pytest.raises(ConfigError, match=r"b/\.\./a cannot hold what both --jsonl and --coco write; give two names"):
+        check_targets({"--jsonl": tmp_path / "a", "--coco": tmp_path / "b/../a"}, VIDEO)
+    with pytest.raises(ConfigError, match=r"a is read by this run, and would be overwritten; give --jsonl another"):
+        check_targets({"--jsonl": tmp_path / "a"}, VIDEO, str(tmp_path / "a"))
+
+
+@pytest.mark.parametrize("name", ["out.mp4", "out"])
+@pytest.mark.parametrize(("source", "kept"), [(VIDEO, False), (CAMERA, True)])
+def test_what_cannot_be_recorded_again_is_kept(tmp_path: Path, name: str, source: SourceInfo, kept: bool) -> None:
+    with pytest.raises(RuntimeError), open_sink(tmp_path / name, source) as sink:
+        sink.write(np.zeros((48, 64, 3), np.uint8))
+        raise RuntimeError
+    assert [path.name for path in tmp_path.iterdir()] == [name] * kept
+
+
+def test_videos_that_change_their_size_go_on(tmp_path: Path) -> None:
+    with open_sink(tmp_path / "out.mp4", CAMERA) as sink:
+        for height in (48, 96):
+            sink.write(np.full((height, 64, 3), 200, np.uint8))
+    with open_source(tmp_path / "out.mp4") as source:
+        first, second = (frame.image[24].mean(axis=1) for frame in source)
+    assert (first > 150).all()
+    assert (second[20:44] > 150).all() and (second[:12] < 50).all() and (second[52:] < 50).all()  # half as large
 
 
 def test_folder_to_folder_and_to_video(tmp_path: Path) -> None:

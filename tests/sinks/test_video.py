@@ -1,12 +1,15 @@
 from __future__ import annotations
 
+import os
+import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from hgedge.errors import ConfigError, ShapeError, SourceError
-from hgedge.sinks.video import CODECS, VideoSink
+from hgedge.sinks.video import CODECS, MIN_FREE_BYTES, VideoSink
 from hgedge.sources import open_source
 from hgedge.sources.opencv import set_log_level
 
@@ -134,3 +137,33 @@ def test_opencv_writes_nothing_of_its_own(tmp_path: Path, capfd: pytest.CaptureF
         sink.write(level(0))
     assert capfd.readouterr() == ("", "")
     assert set_log_level(before) == WARNING  # others hear OpenCV again
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A disk with room for a file's end and not much more."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", f"size={MIN_FREE_BYTES + (1 << 20)}", "tmpfs", str(folder)]
+    if os.geteuid() or subprocess.run(command, capture_output=True).returncode:
+        pytest.skip("needs root, and leave to mount a small disk")
+    yield folder
+    subprocess.run(["umount", str(folder)], check=True)
+
+
+@pytest.mark.parametrize("extension", CODECS)
+@pytest.mark.parametrize("keep", [False, True])
+def test_a_disk_that_fills_leaves_a_whole_file_or_none(small_disk: Path, extension: str, keep: bool) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (240, 320, 3), np.uint8)
+    count, path = 0, small_disk / f"out{extension}"
+    with (
+        pytest.raises(SourceError, match=r"cannot be written on: its disk is full but for \d+ KiB; free some of it"),
+        VideoSink(path, 10, keep=keep) as sink,
+    ):
+        for _ in range(1000):
+            sink.write(noise)
+            count += 1
+    assert list(small_disk.iterdir()) == [path] * keep
+    if keep:
+        with open_source(path) as source:
+            assert len(list(source)) == count > 5

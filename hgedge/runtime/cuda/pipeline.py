@@ -18,7 +18,7 @@ from hgedge.pose import Frame, KeypointSet, Pose
 from hgedge.runtime.cuda.alone import crops_alone, decoded_alone
 from hgedge.runtime.cuda.runner import Flight, Runner
 from hgedge.runtime.pipeline import Pipeline, people_in, poses_from
-from hgedge.runtime.pixels import bgr_from, check_frame, frame_hw
+from hgedge.runtime.pixels import check_frame, frame_hw
 from hgedge.spec import DecodeSpec, InputSpec, Manifest
 
 
@@ -114,16 +114,15 @@ class CudaPipeline(Pipeline):
         ticket.latency_ms["total"] = 1e3 * (time.perf_counter() - ticket.started)
         return poses
 
-    def _each(self, frames: Iterable[Frame], live: bool) -> Iterator[tuple[np.ndarray, list[Pose]]]:
+    def each(self, frames: Iterable[Frame], live: bool) -> Iterator[tuple[Frame, list[Pose], dict[str, float]]]:
         """As of `Pipeline`, the next frame under way meanwhile; not of a live source, whose poses would come late."""
         if live or self._replaced():
-            yield from super()._each(frames, live)
+            yield from super().each(frames, live)
             return
-        waiting: deque[tuple[np.ndarray, Ticket]] = deque()
+        waiting: deque[tuple[Frame, Ticket]] = deque()
         try:
             for frame in frames:
-                ticket = self.submit(frame.image, pixels=frame.pixels)
-                waiting.append((bgr_from(frame.image, frame.pixels), ticket))
+                waiting.append((frame, self.submit(frame.image, pixels=frame.pixels)))
                 yield from self._collected(waiting, but=1)
         except HgedgeError:  # of the next frame; the one before it is whole
             yield from self._collected(waiting)
@@ -135,12 +134,12 @@ class CudaPipeline(Pipeline):
                 self.runner.finish_all()
 
     def _collected(
-        self, waiting: deque[tuple[np.ndarray, Ticket]], but: int = 0
-    ) -> Iterator[tuple[np.ndarray, list[Pose]]]:
-        """The first pictures that wait, with their poses, all `but` some."""
+        self, waiting: deque[tuple[Frame, Ticket]], but: int = 0
+    ) -> Iterator[tuple[Frame, list[Pose], dict[str, float]]]:
+        """The first frames that wait, with their poses, all `but` some."""
         while len(waiting) > but:
-            picture, ticket = waiting.popleft()
-            yield picture, self.collect(ticket)
+            frame, ticket = waiting.popleft()
+            yield frame, self.collect(ticket), ticket.latency_ms
 
     def _replaced(self) -> bool:
         """Whether somebody put another session into this one's place, such as a flip test."""

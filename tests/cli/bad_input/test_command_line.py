@@ -44,7 +44,11 @@ ROWS = [
     ((*RUN, "--camera", "0", "--camera-size", "640"), 2, "--camera-size must be WIDTHxHEIGHT"),
     ((*RUN, "--camera", "0", "--camera-turn", "45"), 2, "a camera can be turned by 0, 90, 180, 270 degrees"),
     ((*RUN, "--source", "a", "--camera-fps", "30"), 2, "--camera-fps is for --camera"),
-    ((*RUN, "--source", "ASTRONAUT", "--people", "hgo"), 2, "--people must be"),
+    (
+        (*RUN, "--source", "ASTRONAUT", "--people", "hgo"),
+        2,
+        "people are found by whole, hog, onnx:PATH or boxes:FILE, but got 'hgo'",
+    ),
     (("evaluate", "BUNDLE", "--data", "nowhere"), 2, "no such data folder: nowhere"),
     (("evaluate", "BUNDLE", "--data", "."), 2, ". holds no data set that hgedge knows"),
     (("evaluate", "BUNDLE", "--data", ".", "--limit", "0"), 2, "Invalid value for '--limit'"),

@@ -159,8 +159,8 @@ TARGETS = [  # of a video
     (("--jsonl", "no/out.jsonl"), "no/out.jsonl cannot be written"),
     (("--jsonl", "folder"), "folder cannot be written: Is a directory"),
     (("--jsonl", "/dev/full"), "/dev/full cannot be written: No space left on device"),
-    (("--jsonl", "out.mp4", "--save", "out.mp4"), "out.mp4 cannot hold both poses and pictures"),
-    (("--jsonl", "folder/../out.mp4", "--save", "out.mp4"), "cannot hold both poses and pictures"),
+    (("--jsonl", "out.mp4", "--save", "out.mp4"), "out.mp4 cannot hold what both --save and --jsonl write"),
+    (("--jsonl", "folder/../out.mp4", "--save", "out.mp4"), "cannot hold what both --save and --jsonl write"),
     (("--jsonl", "old.jsonl", "--save", "out.xyz"), "out.xyz has an extension"),  # what is there stays
 ]
 

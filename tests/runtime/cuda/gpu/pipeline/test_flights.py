@@ -90,8 +90,8 @@ def test_a_frame_that_fails_does_not_take_the_one_before_with_it(made, astronaut
     assert pipeline.runner.under_way == 0
 
 
-@pytest.mark.parametrize(("kind", "ahead"), [("video", 1), ("camera", 0)])
-def test_one_frame_is_ahead_but_of_a_live_source(made, astronaut, streamed, kind, ahead):
+@pytest.mark.parametrize(("live", "ahead"), [(False, 1), (True, 0)])
+def test_one_frame_is_ahead_but_of_a_live_source(made, astronaut, live, ahead):
     read = []
 
     def frames():
@@ -100,9 +100,10 @@ def test_one_frame_is_ahead_but_of_a_live_source(made, astronaut, streamed, kind
             yield Frame(astronaut[: 200 + 10 * number], number, 0.0, 0.0, 0.0)
 
     pipeline = made()
-    for number, (frame, poses) in enumerate(streamed(pipeline, kind, frames())):
+    for number, (frame, poses, _) in enumerate(pipeline.each(frames(), live)):
         assert len(read) == min(number + 1 + ahead, 4) and pipeline.runner.under_way == len(read) - number - 1
-        check(poses, reference(frame))
+        assert frame.index == number
+        check(poses, reference(frame.image))
 
 
 def test_frames_of_a_camera_in_nv12_are_streamed_as_bgr(made, astronaut, streamed):
