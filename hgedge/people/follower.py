@@ -14,6 +14,7 @@ stays within the frame: somebody who left is looked for at the border until the 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -46,7 +47,7 @@ class Track(Protocol):
     @property
     def pose(self) -> Pose: ...
     @property
-    def velocity(self) -> np.ndarray: ...
+    def drift(self) -> np.ndarray: ...
     @property
     def seen_s(self) -> float: ...
     @property
@@ -170,19 +171,20 @@ class Follower:
 
 def _follow(track: Track, timestamp_s: float, frame_hw: tuple[int, int], play: float) -> _Followed:
     """Where somebody should be in the frame of this time."""
-    pose, step_s = track.pose, float(np.clip(np.nan_to_num(timestamp_s - track.seen_s), 0, LONGEST_S))
+    pose, step_s = track.pose, timestamp_s - track.seen_s
+    step_s = min(max(step_s, 0.0), LONGEST_S) if math.isfinite(step_s) else 0.0
     sure = _sure_joints(pose)
     old = square_box(pose.box_xyxy, 1.0)
-    if sure.mean() < FEW:
+    if np.count_nonzero(sure) < FEW * len(sure):
         return _Followed(track.id, square_box(old, 1 / PADDING), _within(old, frame_hw), False)
-    joints, old_side = pose.keypoints[sure].astype(np.float64), old[2] - old[0]
-    way = np.nan_to_num(np.median(track.velocity[sure], axis=0) * step_s).clip(-old_side / 2, old_side / 2)
-    box = np.concatenate([joints.min(axis=0), joints.max(axis=0)]) + np.tile(way, 2)
+    joints, old_side = pose.keypoints[sure].astype(np.float64), float(old[2] - old[0])
+    way = (track.drift * step_s).clip(-old_side / 2, old_side / 2)
+    box = np.concatenate([joints.min(axis=0) + way, joints.max(axis=0) + way])
     new = square_box(box, PADDING)
-    new_side, may_shrink = new[2] - new[0], sure.mean() >= MOST
-    side = np.clip(old_side, new_side, (1 + 2 * play) * new_side)
-    slowest = old_side * np.exp(-SHRINKING * step_s) if may_shrink else old_side
-    side = np.clip(side, slowest, old_side * np.exp(GROWING * step_s))
+    new_side, may_shrink = float(new[2] - new[0]), np.count_nonzero(sure) >= MOST * len(sure)
+    side = min(max(old_side, new_side), (1 + 2 * play) * new_side)
+    slowest = old_side * math.exp(-SHRINKING * step_s) if may_shrink else old_side
+    side = min(max(side, slowest), old_side * math.exp(GROWING * step_s))
     slack = play * new_side if may_shrink else max(play * new_side, (side - new_side) / 2)
     new_center, old_center = (new[:2] + new[2:]) / 2, (old[:2] + old[2:]) / 2 + way
     center = new_center + (old_center - new_center).clip(-slack, slack)
@@ -213,4 +215,5 @@ def _enlarged(box: np.ndarray, factor: float) -> np.ndarray:
 def _within(crop: np.ndarray, frame_hw: tuple[int, int]) -> np.ndarray:
     """The crop, moved so that its centre lies in the frame."""
     center = (crop[:2] + crop[2:]) / 2
-    return crop + np.tile(center.clip(0, np.array(frame_hw[::-1]) - 1) - center, 2)
+    way = center.clip(0, (frame_hw[1] - 1, frame_hw[0] - 1)) - center
+    return crop + np.concatenate([way, way])

@@ -66,6 +66,9 @@ def assign(values: np.ndarray) -> list[tuple[int, int]]:
     """
     if values.shape[0] > values.shape[1]:
         return sorted((row, column) for column, row in assign(values.T))
+    best = values.argmax(axis=1) if values.size else np.zeros(0, int)
+    if len(set(best.tolist())) == len(values):  # no two want the same
+        return list(enumerate(best.tolist()))
     cost = values.max(initial=0.0) - values
     row_price, column_price = np.zeros(len(cost)), np.zeros(cost.shape[1])
     owner = np.full(cost.shape[1], -1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -40,7 +41,7 @@ def body_of(pose: Pose) -> Body:
     sure = keypoints[believed >= 0.5]
     if len(sure) < _SIZED_BY:
         sure = np.nan_to_num(pose.box_xyxy.astype(np.float64)).clip(-FAR_PX, FAR_PX).reshape(2, 2)
-    return Body(keypoints, believed, float(np.linalg.norm(np.ptp(sure, axis=0)).clip(1, FAR_PX)))
+    return Body(keypoints, believed, min(max(math.hypot(*(sure.max(axis=0) - sure.min(axis=0))), 1.0), FAR_PX))
 
 
 def shows_somebody(pose: Pose) -> bool:

@@ -164,7 +164,7 @@ class Tracker:
             hits,
             confirmed=hits >= CONFIRM_HITS,
             size_px=size_px,
-            drift=np.median(moving, axis=0) if len(moving) else np.zeros(2),
+            drift=_median(moving) if len(moving) else np.zeros(2),
         )
 
     def _merged(self, found: list[Track], lost: list[Track]) -> Iterator[Track]:
@@ -229,3 +229,9 @@ def _follow_one_person(track: Track, other: Track) -> bool:
     now = replace(_body(other), unseen_s=0.0)
     apart = float(np.linalg.norm(track.drift - other.drift))
     return apart < ABREAST * track.size_px and bool(similarities([now], [_body(track)])[0, 0] >= SAME)
+
+
+def _median(values: np.ndarray) -> np.ndarray:
+    """The median of each column; np.median takes four times as long for so few."""
+    ordered = np.sort(values, axis=0)
+    return (ordered[(len(ordered) - 1) // 2] + ordered[len(ordered) // 2]) / 2

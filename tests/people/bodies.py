@@ -43,10 +43,10 @@ def pose_of(points: np.ndarray, box: np.ndarray, scores: np.ndarray | float = 0.
     return Pose(points.astype(np.float32), scores, np.asarray(box, np.float32), float(scores.mean()))
 
 
-def track_of(points, box=None, number=0, index=0, velocity=(0, 0), scores=0.7, misses=0) -> Track:
+def track_of(points, box=None, number=0, index=0, drift=(0, 0), scores=0.7, misses=0) -> Track:
     box = square_box(bounds(points)) if box is None else box
-    speed = np.tile(np.array(velocity, float), (len(points), 1))
-    return Track(number, pose_of(points, box, scores), speed, index / FPS, misses=misses)
+    pose, still = pose_of(points, box, scores), np.zeros((len(points), 2))
+    return Track(number, pose, still, index / FPS, misses=misses, drift=np.array(drift, float))
 
 
 def bounds(points: np.ndarray) -> np.ndarray:
