@@ -15,8 +15,8 @@ from hgedge.builder import calibration, half_precision
 from hgedge.builder.calibration import CalibrationSet, CalibrationTable
 from hgedge.builder.network import Network, network_of
 from hgedge.builder.options import PLACEMENTS, BuildOptions
+from hgedge.cache import cache_folder
 from hgedge.errors import BackendUnavailable, ConfigError
-from hgedge.models.zoo import cache_folder
 from hgedge.progress import Progress, no_progress
 from hgedge.spec import BackendInfo, BudgetInfo, Manifest, ModelInfo
 
@@ -169,7 +169,7 @@ def prepared(
 
 def notebook_folder() -> Path:
     """Where measurements are kept."""
-    return cache_folder().parent / "budget"
+    return cache_folder("budget")
 
 
 def check_runs_here(backend: str) -> None:

@@ -20,9 +20,10 @@ from typing import BinaryIO
 from urllib.parse import urlsplit
 
 from hgedge.bundle import file_digest
+from hgedge.cache import cache_folder
 from hgedge.errors import CheckpointError, ConfigError
 from hgedge.models import download
-from hgedge.models.zoo import FACTS, RELEASE_LICENCE, RELEASE_URL, RELEASED, cache_folder, zoo_names
+from hgedge.models.zoo import FACTS, PULLED, RELEASE_LICENCE, RELEASE_URL, RELEASED, zoo_names
 from hgedge.progress import Progress, no_progress
 
 log = logging.getLogger(__name__)
@@ -85,7 +86,7 @@ def pull(
     if name not in RELEASED:
         why = "it comes with hgedge" if name in zoo_names() else f"known: {', '.join(RELEASED)}"
         raise ConfigError(f"{name!r} cannot be pulled; {why}")
-    target = cache_folder() / RELEASED[name]
+    target = cache_folder(PULLED) / RELEASED[name]
     wanted = _Wanted(name, _url(base_url, target.name), target)
     with _disk(target):
         if not wanted.is_whole(target):

@@ -6,11 +6,11 @@ hg8 are the published networks for MPII (256 features, 16 keypoints), whose weig
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from hgedge.cache import cache_folder
 from hgedge.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ SIZES = {
 }
 RELEASE_URL = "https://github.com/anibali/pytorch-stacked-hourglass/releases/download/v0.0.0/"
 RELEASE_LICENCE = "weights from github.com/anibali/pytorch-stacked-hourglass, a repository under the GPL-3.0 licence"
+PULLED = "models"  # the cache's folder of pulled weights
 RELEASED = {  # the first digits of its sha256 end each name
     "hg1": "bearpaw_hg1-ce125879.pth",
     "hg2": "bearpaw_hg2-15e342d9.pth",
@@ -118,14 +119,8 @@ def shipped_weights(name: str) -> Path | None:
 
 def pulled_weights(name: str) -> Path | None:
     """The weights file that was pulled for this name, or None."""
-    path = cache_folder() / RELEASED.get(name, "")
+    path = cache_folder(PULLED) / RELEASED.get(name, "")
     return path if name in RELEASED and path.is_file() else None
-
-
-def cache_folder() -> Path:
-    """Where pulled weights lie: hgedge/models in `$XDG_CACHE_HOME`, or in ~/.cache where that is not set."""
-    cache = Path(os.environ.get("XDG_CACHE_HOME", ""))
-    return (cache if cache.is_absolute() else Path.home() / ".cache") / "hgedge" / "models"
 
 
 def shipped_ranges(name: str) -> Path | None:

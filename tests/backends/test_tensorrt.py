@@ -72,7 +72,7 @@ def test_unsigned_pairs_are_refused(rtx, rendered, tmp_path):
 def test_the_timing_cache_is_kept(rtx, onnx_file, tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     path = cache_path(rtx, DeviceInfo("NVIDIA Orin", "aarch64", ("sm_87",)), "timing")
-    assert path == tmp_path / "cache" / "hgedge" / f"{rtx.__name__}-{rtx.__version__}-NVIDIA-Orin-sm_87.timing"
+    assert path == tmp_path / "cache/hgedge/tensorrt" / f"{rtx.__name__}-{rtx.__version__}-NVIDIA-Orin-sm_87.timing"
     for _ in range(2):  # the second build reads it
         with pytest.warns(DeprecationWarning, match="no-op"):  # RTX has the calls, but measures where it runs
             build_engine(onnx_file("default", "fp16"), tmp_path / "engine.plan", (1,), rtx, timing_cache=path)

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from hgedge.cache import cache_folder
 from hgedge.errors import CheckpointError, ConfigError
 from hgedge.models import pull as room
 from hgedge.models import pulled_weights, zoo
@@ -313,7 +314,7 @@ def test_a_refusal_is_final_but_keeps_what_is_there(mirror, partial, code):
 def test_a_server_in_trouble_is_asked_again(mirror, code):
     assert pull("hg1", mirror(status(code), good).url, patience=QUICK).read_bytes() == CONTENT
     server = mirror(status(code))
-    zoo.cache_folder().joinpath(FILE).unlink()
+    cache_folder(zoo.PULLED).joinpath(FILE).unlink()
     with pytest.raises(CheckpointError, match=f"the server answers {code} .*, 5 times"):
         pull("hg1", server.url, patience=QUICK)
     assert len(server.asked) == room.ATTEMPTS
@@ -401,4 +402,4 @@ def test_a_cache_folder_that_is_relative_does_not_count(monkeypatch, tmp_path):
     monkeypatch.setenv("HOME", str(tmp_path))
     for value in ("", "cache"):
         monkeypatch.setenv("XDG_CACHE_HOME", value)
-        assert zoo.cache_folder() == tmp_path / ".cache" / "hgedge" / "models"
+        assert cache_folder(zoo.PULLED) == tmp_path / ".cache" / "hgedge" / "models"

@@ -8,6 +8,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from hgedge.cache import cache_folder
 from hgedge.errors import ExportError
 from hgedge.spec import DeviceInfo
 
@@ -20,9 +21,8 @@ def cache_path(trt: ModuleType, device: DeviceInfo, kind: str) -> Path:
         device: The GPU.
         kind: "timing" for the times of kernels, "kernels" for compiled ones.
     """
-    base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     words = "-".join([trt.__name__, trt.__version__, device.name, *device.features])
-    return base / "hgedge" / (re.sub(r"[^\w.-]+", "-", words) + f".{kind}")
+    return cache_folder("tensorrt") / (re.sub(r"[^\w.-]+", "-", words) + f".{kind}")
 
 
 def write_whole(path: Path, content: Any) -> None:

@@ -9,6 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
 
+from hgedge.cache import cache_folder
 from hgedge.runtime.cuda.sources import Source
 
 
@@ -29,19 +30,13 @@ def compiled(compiler: Compiler, source: Source, architecture: str) -> bytes:
         KernelError: It does not compile.
     """
     key = hashlib.sha256(f"{source.digest} {compiler.name} {architecture}".encode()).hexdigest()[:32]
-    path = cache_folder() / f"{Path(source.name).stem}-{architecture}-{key}"
+    path = cache_folder("kernels") / f"{Path(source.name).stem}-{architecture}-{key}"
     with suppress(OSError):
         return path.read_bytes()
     code = compiler.compile(source, architecture)
     with suppress(OSError):  # a machine without a home to write to compiles every time
         _write(path, code)
     return code
-
-
-def cache_folder() -> Path:
-    """Where compiled kernels lie: hgedge/kernels in `$XDG_CACHE_HOME`, or in ~/.cache where that is not set."""
-    cache = Path(os.environ.get("XDG_CACHE_HOME", ""))
-    return (cache if cache.is_absolute() else Path.home() / ".cache") / "hgedge" / "kernels"
 
 
 def _write(path: Path, code: bytes) -> None:

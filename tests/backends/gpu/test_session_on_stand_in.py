@@ -175,7 +175,7 @@ def test_kernels_that_rtx_compiled_are_kept(bundle, crops, tmp_path):
         session.run(crops[:1])
         session.close()
         assert trt.events.count(f"{told}{content!r}") == 1
-    [kept] = (tmp_path / "cache" / "hgedge").iterdir()
+    [kept] = (tmp_path / "cache" / "hgedge" / "tensorrt").iterdir()
     assert kept.suffix == ".kernels" and kept.name.startswith("tensorrt_rtx-1.7.1-")
     kept.write_bytes(b"something else")
     session = TensorRTSession(folder, manifest, "tensorrt-rtx")

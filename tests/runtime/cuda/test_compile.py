@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from hgedge.cache import cache_folder
 from hgedge.errors import KernelError
 from hgedge.runtime.cuda import compiled as cache
 from hgedge.runtime.cuda import nvcc, nvrtc
@@ -265,4 +266,4 @@ def test_without_a_place_to_keep_things_kernels_compile_all_the_same(tmp_path, m
 def test_the_cache_lies_where_xdg_says_or_at_home(tmp_path, monkeypatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", "relative")  # which XDG says to ignore
     monkeypatch.setenv("HOME", str(tmp_path))
-    assert cache.cache_folder() == tmp_path / ".cache" / "hgedge" / "kernels"
+    assert cache_folder("kernels") == tmp_path / ".cache" / "hgedge" / "kernels"
