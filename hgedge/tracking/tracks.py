@@ -40,7 +40,6 @@ class Track:
     Attributes:
         id: Never used again.
         pose: As they were last found, smoothed.
-        velocity: (K, 2) float64, pixels a second.
         seen_s: Timestamp of the frame that they were last found in.
         hits: Frames that they were found in.
         confirmed: Found in three frames; until then the track dies sooner.
@@ -52,7 +51,6 @@ class Track:
 
     id: int
     pose: Pose
-    velocity: np.ndarray
     seen_s: float
     hits: int = 1
     confirmed: bool = False
@@ -159,7 +157,6 @@ class Tracker:
         return Track(
             id,
             replace(person.pose, keypoints=keypoints, id=id),
-            joints.velocity,
             timestamp_s,
             hits,
             confirmed=hits >= CONFIRM_HITS,

@@ -45,8 +45,7 @@ def pose_of(points: np.ndarray, box: np.ndarray, scores: np.ndarray | float = 0.
 
 def track_of(points, box=None, number=0, index=0, drift=(0, 0), scores=0.7, misses=0) -> Track:
     box = square_box(bounds(points)) if box is None else box
-    pose, still = pose_of(points, box, scores), np.zeros((len(points), 2))
-    return Track(number, pose, still, index / FPS, misses=misses, drift=np.array(drift, float))
+    return Track(number, pose_of(points, box, scores), index / FPS, misses=misses, drift=np.array(drift, float))
 
 
 def bounds(points: np.ndarray) -> np.ndarray:

@@ -271,4 +271,4 @@ def test_whatever_comes_ids_are_unique_and_scores_are_kept(frames, smooth):
         assert all(id(pose.scores) in scores for pose in shown)
         assert [pose.id for pose in shown] == [track.id for track in tracker.tracks if not track.misses]
         assert all(track.pose.id == track.id and track.unseen_s >= 0 for track in tracker.tracks)
-        assert all(np.isfinite(track.velocity).all() for track in tracker.tracks)
+        assert all(np.isfinite(track.drift).all() for track in tracker.tracks)
