@@ -7,11 +7,11 @@ import fcntl
 import glob
 import itertools
 import os
+import secrets
 import shutil
-import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from hgedge.bundle import open_bundle, read_manifest, seal
@@ -37,22 +37,15 @@ def staged(target: Path, force: bool) -> Iterator[Path]:
     """
     new = [parent for parent in target.parents if not parent.exists()]
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        staging, lock = _partial_folder(target)
-    except OSError as error:
-        raise ConfigError(f"cannot write to {target.parent}: {error.strerror}; choose another --output") from error
-    try:
-        staging.chmod(0o755)
-        with _full_disk_told(staging):
-            yield staging
-        _sync(staging)
-        _put(staging, target, force)
-        _sweep(target)
+        with _partial_folder(target) as staging:
+            with _full_disk_told(staging):
+                yield staging
+            _sync(staging)
+            _put(staging, target, force)
+            _sweep(target)
     except OSError as error:
         raise ConfigError(f"cannot write {target}: {error.strerror or error}") from error
     finally:
-        _remove(staging)
-        os.close(lock)
         with suppress(OSError):  # it is not empty, as it should be
             for parent in new:
                 parent.rmdir()
@@ -78,17 +71,25 @@ def resealed(folder: Path, manifest: Manifest, changed: dict[str, Callable[[Path
         return seal(copy, manifest)
 
 
-def _partial_folder(target: Path) -> tuple[Path, int]:
-    """A new hidden folder beside a bundle, and the lock on it, which the kernel lifts when this process dies."""
-    folder = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=PARTIAL, dir=target.parent))
-    try:
-        lock = os.open(folder, os.O_RDONLY)
+@contextmanager
+def _partial_folder(target: Path) -> Iterator[Path]:
+    """A hidden folder beside a bundle, removed at the end; locked, and the kernel lifts that when this process dies.
+
+    It is named before it is made, so that an interrupt right then leaves nothing either.
+    """
+    folder = target.parent / f".{target.name}.{secrets.token_hex(4)}{PARTIAL}"
+    with ExitStack() as stack:
+        stack.callback(_remove, folder)
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            folder.mkdir()
+            lock = os.open(folder, os.O_RDONLY)
+        except OSError as error:
+            raise ConfigError(f"cannot write to {target.parent}: {error.strerror}; choose another --output") from error
+        stack.callback(os.close, lock)
         with suppress(OSError):  # a file system without locks: no folder can be swept there
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        return folder, lock
-    except BaseException:
-        _remove(folder)
-        raise
+        yield folder
 
 
 def _link(path: Path, to: Path) -> None:
@@ -149,23 +150,21 @@ def _replace(staging: Path, target: Path) -> None:
 
     Killed between the two, it leaves both whole in hidden folders; an error or an interrupt puts the old one back.
     """
-    aside, lock = _partial_folder(target)
-    try:
-        for attempt in itertools.count():  # another forced build may be as quick
-            with suppress(FileNotFoundError):
-                os.rename(target, aside / str(attempt))
-            try:
-                os.rename(staging, target)
-                return
-            except OSError as error:
-                if error.errno not in TAKEN:
-                    raise
-    finally:
-        if not target.exists():
-            for old in sorted(aside.iterdir())[:1]:
-                os.rename(old, target)
-        _remove(aside)
-        os.close(lock)
+    with _partial_folder(target) as aside:
+        try:
+            for attempt in itertools.count():  # another forced build may be as quick
+                with suppress(FileNotFoundError):
+                    os.rename(target, aside / str(attempt))
+                try:
+                    os.rename(staging, target)
+                    return
+                except OSError as error:
+                    if error.errno not in TAKEN:
+                        raise
+        finally:
+            if not target.exists():
+                for old in sorted(aside.iterdir())[:1]:
+                    os.rename(old, target)
 
 
 def _is_same(staging: Path, target: Path) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections
 import fcntl
+import itertools
 import logging
 import os
 import random
@@ -12,9 +13,11 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
+from hgedge import staging
 from hgedge.builder import BuildOptions, build
 from hgedge.bundle import file_digest, open_bundle, read_manifest
 from hgedge.staging import STALE_S, staged
@@ -268,3 +271,47 @@ def test_interrupted_builds_leave_nothing(half, start, whole, tmp_path, number):
         else:
             assert (code, said) == (130, "error: interrupted\n") and not output.exists()
     assert 130 in codes
+
+
+def interrupted_at(line, work):
+    """Run `work` with a KeyboardInterrupt in front of the given line that staging.py executes; whether it came."""
+    left = line
+
+    def trace(frame, event, _):
+        nonlocal left
+        if frame.f_code.co_filename != staging.__file__:
+            return None
+        if event == "line":
+            left -= 1
+            if left < 0:
+                raise KeyboardInterrupt
+        return trace
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        work()
+    except KeyboardInterrupt:
+        return True
+    finally:
+        sys.settrace(before)
+    return False
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # files that it was about to close
+def test_an_interrupt_at_any_line_leaves_nothing_or_the_whole(whole, tmp_path):
+    def build():
+        with staged(tmp_path / "new" / NAME, force=False) as folder:
+            shutil.copytree(whole[0], folder, dirs_exist_ok=True)
+
+    left = collections.Counter()
+    for line in itertools.count():
+        came = interrupted_at(line, build)
+        left[tuple(path.relative_to(tmp_path) for path in tmp_path.glob("*/*"))] += 1
+        if (tmp_path / "new").exists():
+            open_bundle(tmp_path / "new" / NAME)
+            shutil.rmtree(tmp_path / "new")
+        if not came:
+            break
+    log.info("interrupts at %d lines: %s", line, dict(left))
+    assert left.keys() == {(), (Path("new", NAME),)}
