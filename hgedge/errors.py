@@ -9,7 +9,8 @@
     ├── BackendUnavailable   a backend or device that was asked for is not here
     ├── EngineMismatch       a bundle does not fit this machine, or is not whole
     ├── KernelError          a CUDA kernel failed to compile or launch
-    └── SourceError          a camera, video, picture or data set cannot be read
+    ├── SourceError          a camera, video, picture or data set cannot be read
+    └── NoisyMachine         other processes take so much of the CPU that nothing can be timed
 
 A message says what was expected, what was found, and what to do.
 """
@@ -57,3 +58,7 @@ class KernelError(HgedgeError):
 
 class SourceError(HgedgeError):
     """A camera, video, picture or data set cannot be read."""
+
+
+class NoisyMachine(HgedgeError):
+    """Other processes take so much of the CPU that nothing can be timed."""

@@ -32,6 +32,7 @@ from hgedge.runtime.decode import decode
 
 ROUNDS = 40
 PAUSE_S = 0.005  # for the threads of the engine before to go to sleep
+WARMUP = 5  # calls of each: of what is searched many engines are timed
 COMPARED = 64  # people whose heatmaps are compared with FP32's
 NOTCH = 1.57  # McGill, Tukey and Larsen, "Variations of Box Plots", 1978: medians differ where 1.57 IQR / sqrt(n) do
 
@@ -41,7 +42,7 @@ Timer = Callable[[Runs, int], dict[str, np.ndarray]]
 
 def in_turn(runs: Runs, rounds: int) -> dict[str, np.ndarray]:
     """Milliseconds of each, by the wall clock."""
-    return interleaved(runs, rounds, pause_s=PAUSE_S)
+    return interleaved(runs, rounds, warmup=WARMUP, pause_s=PAUSE_S)
 
 
 @dataclass(frozen=True)
