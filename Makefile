@@ -1,5 +1,5 @@
 # make demo: build the default model in INT8 and run it on a photograph.   make test: lint and the whole test suite.
-# make lint: style and types alone.   make soak: the runs that take many minutes.
+# make lint: style and types alone.   make soak: the long runs and all evidence, for hours.
 
 VENV := .venv
 BIN := $(VENV)/bin

@@ -26,6 +26,8 @@ from hgedge.progress import no_progress
 from hgedge.quantization.insert_qdq import quantized_weight
 from hgedge.quantization.placement import head_indices
 
+pytestmark = pytest.mark.soak
+
 IMAGES = 128
 PLACEMENTS = ("stream", "conv")
 MODELS = {  # data set, its splits to learn from and to score on, loose metric, tight metric

@@ -11,6 +11,8 @@ from hgedge.budget.plot import plot
 from hgedge.builder import BuildOptions, build
 from hgedge.builder.budget import sensitivity_document
 
+pytestmark = pytest.mark.soak
+
 RESULTS = Path(__file__).parent / "results"
 MODELS = {"default": "lspet", "face68": "faces"}  # data set beside LSPET
 MAX_DROP = 1.0

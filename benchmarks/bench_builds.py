@@ -18,6 +18,8 @@ from hgedge import backends, bundle, device
 from hgedge.errors import HgedgeError
 from hgedge.models.zoo import config_of, shipped_weights, zoo_names
 
+pytestmark = pytest.mark.soak
+
 PRECISIONS = {
     "openvino": ("fp32", "fp16", "bf16", "int8"),
     "onnxruntime": ("fp32", "int8"),

@@ -18,6 +18,8 @@ from hgedge.evaluation.evaluate import evaluate
 from hgedge.evaluation.parity import relative_rmse
 from hgedge.quantization.methods import METHODS
 
+pytestmark = pytest.mark.soak
+
 RESULTS = Path(__file__).parent / "results"
 IMAGES = 256
 SIZES = (32, 64, 128, 256, 512)

@@ -13,6 +13,8 @@ from hgedge.evaluation.report import report
 from hgedge.runtime.pipeline import load
 from hgedge.spec import DecodeSpec
 
+pytestmark = pytest.mark.soak
+
 WAYS = {
     "straight": {},
     "flip test": {"flip_test": True},

@@ -9,6 +9,8 @@ from hgedge.builder import BuildOptions, build
 from hgedge.evaluation.evaluate import open_people, predictions_of
 from hgedge.evaluation.report import report
 
+pytestmark = pytest.mark.soak
+
 MAX_DROP = {"default": 0.05, "face68": 0.05, "face15": 0.25}  # points; face15 has peaks of nearly equal height
 FACE15 = "checkpoints/face15_hourglass/kd_epoch_1049_model.ckpt"
 MODELS = {  # data set, its split, and the loose and the tight threshold

@@ -13,6 +13,8 @@ from hgedge.evaluation.evaluate import open_people, predictions_of
 from hgedge.evaluation.report import report
 from hgedge.quantization.methods import METHODS
 
+pytestmark = pytest.mark.soak
+
 PLACEMENTS = ("stream", "conv")
 FACE15 = "checkpoints/face15_hourglass/kd_epoch_1049_model.ckpt"
 MODELS = {  # data set, split, loose metric, tight metric, calibration recipe

@@ -1,7 +1,7 @@
 """The loop of `hgedge run` on a 720p video: its rate, the age of what it puts out, its memory, eight people at once.
 
 Nothing is saved or shown, lines of JSON are written. `pytest benchmarks/bench_live.py --hgedge-save`, with nothing else
-running; `make soak` runs the long ones (10 minutes of lag, 20,000 frames).
+running; `-m soak` runs all but the rate (a minute of lag and ten, 2,000 and 20,000 frames).
 """
 
 import gc
@@ -144,6 +144,7 @@ def check_lag(results):
     assert results["dropped"] > 0.3 * results["frames"]
 
 
+@pytest.mark.soak
 def test_age_of_a_live_source(engine, moments, lines, save):
     results = lag(engine, moments, lines, 60)
     save("live-lag", results)
@@ -200,6 +201,7 @@ def check_memory(results):
     assert results["grown_mib"] * 2**20 <= GROWTH_BYTES
 
 
+@pytest.mark.soak
 def test_memory_over_2000_frames(engine, video, lines, save):
     results = memory(engine, video, lines, 2_000)
     save("live-memory", results)
@@ -243,6 +245,7 @@ def crowd(engine, moments):
     return picture, np.array(boxes, np.float32)
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("followed", [False, True], ids=["detected", "followed"])
 def test_eight_people(engine, crowd, lines, save, followed):
     """The loop's own time of a frame with eight people, against a batch of eight crops on the engine alone.

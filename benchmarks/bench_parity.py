@@ -8,6 +8,8 @@ from hgedge.evaluation.parity import clear_joints, nudged, relative_rmse, share_
 from hgedge.runtime.pipeline import load
 from hgedge.runtime.preprocess import normalise
 
+pytestmark = pytest.mark.soak
+
 PIXELS = (0.5, 2.0, 4.0)
 KINDS = [("fp32", "stream"), ("int8", "conv"), ("int8", "stream")]
 

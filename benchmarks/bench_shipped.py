@@ -43,6 +43,7 @@ def bundles(model, tmp_path_factory):
     return made
 
 
+@pytest.mark.soak
 def test_accuracy(model, data, bundles, save):
     _, metric, most, more_is_better = MODELS[model]
     accuracy = {name: evaluate(target, data, "val") for name, target in bundles.items()}

@@ -4,10 +4,8 @@ import cv2
 import numpy as np
 import pytest
 
-from hgedge import geometry
 from hgedge.benchmark.timing import interleaved, percentiles, ratio
 from hgedge.evaluation.evaluate import pipeline_of
-from hgedge.runtime.decode import decode
 from hgedge.runtime.pipeline import load
 
 ROUNDS = 60
@@ -64,24 +62,3 @@ def test_every_convolution_but_the_head_runs_in_int8(hg2_int8, engine, save):
     floats = [name for name, precision in precisions.items() if precision not in ("i8", "u8")]
     assert len(precisions) == hg2_int8.num_convs and len(floats) == 1
     assert hg2_int8.num_convs_int8 == hg2_int8.num_convs - 1
-
-
-def test_crop(benchmark, engine, photograph):
-    affine = geometry.frame_from_input(geometry.whole_frame_box(photograph.shape[:2]), engine.input.hw)
-    benchmark(engine.crops, photograph, [affine])
-
-
-def test_engine(benchmark, engine):
-    benchmark(engine.session.run, np.zeros((1, *engine.input.hw, 3), np.uint8))
-
-
-def test_decode(benchmark):
-    benchmark(decode, np.random.default_rng(0).normal(size=(1, 16, 64, 64)).astype(np.float32))
-
-
-def test_end_to_end(benchmark, engine, photograph):
-    benchmark(engine, photograph)
-
-
-def test_baseline_end_to_end(benchmark, baseline, photograph):
-    benchmark(baseline, photograph)
