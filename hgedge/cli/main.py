@@ -16,7 +16,7 @@ from typing import Annotated, Any
 import typer
 
 from hgedge import __version__
-from hgedge.cli import build, doctor, evaluate, export, inspect, models, run, sensitivity, train, verify
+from hgedge.cli import bench, build, doctor, evaluate, export, inspect, models, run, sensitivity, sweep, train, verify
 from hgedge.cli.command import register
 from hgedge.errors import HgedgeError
 
@@ -24,7 +24,9 @@ COMMANDS: dict[Callable[..., int | None], str] = {
     build.build: "hgedge build --precision int8",
     run.run: "hgedge run --source video.mp4 --save poses.mp4",
     evaluate.evaluate: "hgedge evaluate engines/default-int8-openvino --data lspet --split val",
+    bench.bench: "hgedge bench engines/default-int8-openvino --data lspet --report bench.html",
     sensitivity.sensitivity: "hgedge sensitivity default --data lspet --plot sensitivity.png",
+    sweep.sweep: "hgedge sweep default --data lspet --split val --under 5",
     export.export: "hgedge export -o default.onnx",
     inspect.inspect: "hgedge inspect engines/default-int8-openvino",
     verify.verify: "hgedge verify engines/default-int8-openvino",
@@ -35,7 +37,7 @@ COMMANDS: dict[Callable[..., int | None], str] = {
 EXTRAS = {
     "cv2": "video",
     "h5py": "bench",
-    "matplotlib": "train",
+    "matplotlib": "bench",
     "onnx": "build",
     "onnxruntime": "onnxruntime",
     "onnxscript": "export",

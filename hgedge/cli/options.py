@@ -200,6 +200,53 @@ Recordings = Annotated[
 ]
 LimitFrames = Annotated[int | None, typer.Option(metavar="N", min=1, help="Stop after so many frames.")]
 
+Bundles = Annotated[
+    list[Path] | None,
+    typer.Argument(metavar="BUNDLE", help="Bundles' folders; none: those in engines/ that fit this machine."),
+]
+ScoredData = Annotated[
+    Path | None, typer.Option("--data", metavar="DIR", help="Folder of a labelled data set, to tell accuracy too.")
+]
+BenchFrames = Annotated[
+    int | None, typer.Option("--frames", metavar="N", help="Frames that each engine is timed on; 100 by default.")
+]
+Baseline = Annotated[
+    str | None,
+    typer.Option(metavar="MODEL", help="The checkpoint that the bundles were built from, to compare with PyTorch."),
+]
+Reports = Annotated[
+    list[Path] | None,
+    typer.Option("--report", metavar="FILE", help="Write a report: .html, .md, .csv or .json; may be given again."),
+]
+AllowNoise = Annotated[
+    bool, typer.Option("--allow-noise", help="Time even where other processes take the CPU; the report says so.")
+]
+
+Stacks = Annotated[str | None, typer.Option(metavar="1,2", help="Numbers of stacks to sweep; all by default.")]
+InputSizes = Annotated[
+    str | None,
+    typer.Option("--input", metavar="HxW,HxW", help="Input sizes to sweep; some around the model's own by default."),
+]
+Precisions = Annotated[
+    str | None,
+    typer.Option("--precision", metavar="fp32,int8", help="To sweep; by default all that the backend computes here."),
+]
+Placements = Annotated[
+    str | None, typer.Option("--placement", metavar="stream,conv", help="Of INT8, to sweep; both by default.")
+]
+WithinPoints = Annotated[
+    float, typer.Option("--points", metavar="P", help="How far below the most accurate the fastest may be.")
+]
+UnderMs = Annotated[
+    float | None,
+    typer.Option("--under", metavar="MS", help="Recommend the most accurate that is faster than this; 10 by default."),
+]
+SweepFolder = Annotated[
+    Path | None,
+    typer.Option("--output", metavar="DIR", help="Folder for recipes, picture and tables; sweeps/MODEL by default."),
+]
+Fresh = Annotated[bool, typer.Option("--fresh", help="Measure anew what an earlier sweep measured.")]
+
 OnnxFile = Annotated[Path, typer.Option("-o", "--output", metavar="FILE.onnx", help="The file to write.")]
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout, and nothing else there.")]

@@ -13,7 +13,8 @@ import hgedge as package
 from hgedge.cli import main
 
 COMMANDS = (
-    "build", "run", "evaluate", "sensitivity", "export", "inspect", "verify", "train", "doctor", "models",
+    "build", "run", "evaluate", "bench", "sensitivity", "sweep",
+    "export", "inspect", "verify", "train", "doctor", "models",
 )  # fmt: skip
 
 
