@@ -1,7 +1,6 @@
 """How far an INT8 engine is from the sum of its convolutions, each timed alone, and where the rest goes."""
 
 from collections import Counter, defaultdict
-from dataclasses import dataclass
 
 import numpy as np
 import onnx
@@ -9,13 +8,14 @@ import openvino as ov
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from hgedge.backends.openvino.session import PRECISION_HINTS
+from hgedge.backends.openvino.profile import profile_model
+from hgedge.benchmark.layers import profile
 from hgedge.benchmark.timing import interleaved, percentiles
 from hgedge.builder import BuildOptions, build
 from hgedge.bundle import file_of, read_manifest
 from hgedge.runtime.pipeline import load
 
-ROUNDS, WARMUP = 100, 10
+ROUNDS = 100
 STEP = 0.05  # scale of activations; any does for speed
 
 
@@ -31,7 +31,7 @@ def test_where_the_time_goes(bundle, save):
     with load(bundle) as engine:
         crops = np.zeros((1, *engine.input.hw, engine.input.channels), np.uint8)
         wall = interleaved({"engine": lambda: engine.session.run(crops)}, rounds=ROUNDS, pause_s=0.002)["engine"]
-    layers = profile(ov.Core().read_model(file_of(bundle, manifest, "engine.xml")), "int8")
+    layers = profile(bundle, ROUNDS)
     convolutions = convolutions_of(onnx.load(file_of(bundle, manifest, "model.onnx")))
     alone = {shape: time_alone(*shape) for shape in convolutions}
     in_place, others = sum_of(layers)
@@ -117,13 +117,11 @@ def time_alone(channels, out, kernel, stride, hw):
         [numpy_helper.from_array(np.asarray(value), name) for name, value in constants.items()],
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
-    (layer,) = [
-        each
-        for each in profile(ov.Core().read_model(model.SerializeToString()), "int8", ROUNDS)
-        if each.kind == "Convolution"
-    ]
-    assert layer.kernel.endswith("I8")
-    return layer.ms
+    given = random.integers(0, 256, (1, channels, *hw)).astype(np.float32)
+    timed = profile_model(ov.Core().read_model(model.SerializeToString()), "int8", given, ROUNDS)
+    (layer,) = [each for each in timed if each.kind == "Convolution"]
+    assert layer.precision == "u8"
+    return float(np.median(layer.samples_ms))
 
 
 def rates(convolutions, alone):
@@ -135,47 +133,3 @@ def rates(convolutions, alone):
         work[size] += count * channels * out * kernel**2 * (height // stride) * (width // stride) / 1e9
         time[size] += count * alone[shape] / 1e3
     return {size: round(work[size] / time[size], 1) for size in work}
-
-
-@dataclass(frozen=True)
-class Layer:
-    """A layer as it is executed.
-
-    Attributes:
-        name: Of the last operation that was fused into it.
-        kind: Such as "Convolution"; "Subgraph" is a fused chain of element-wise operations.
-        kernel: OpenVINO's name of the code that runs, with the type that it computes in.
-        ms: Median milliseconds of a run.
-    """
-
-    name: str
-    kind: str
-    kernel: str
-    ms: float
-
-
-def profile(model: ov.Model, precision: str, runs: int = 50) -> list[Layer]:
-    """Time every layer that is executed, in the order of execution.
-
-    Counters cost time themselves: the sum may be more than an engine without them takes.
-
-    Args:
-        model: With one input of fixed shape; what it holds is random.
-        precision: Of the engine, as a manifest tells it.
-        runs: Samples of each layer.
-    """
-    hints = {"INFERENCE_PRECISION_HINT": PRECISION_HINTS[precision], "PERFORMANCE_HINT": "LATENCY", "PERF_COUNT": True}
-    request = ov.Core().compile_model(model, "CPU", hints).create_infer_request()
-    element = model.input().get_element_type().to_dtype()
-    random = np.random.default_rng(0).integers(0, 256, list(model.input().shape))
-    request.set_input_tensor(ov.Tensor(random.astype(element)))
-    for _ in range(WARMUP):
-        request.infer()
-    seconds: dict[tuple[str, str, str], list[float]] = {}
-    for _ in range(runs):
-        request.infer()
-        for layer in request.profiling_info:
-            if layer.status == layer.Status.EXECUTED:
-                key = (layer.node_name, layer.node_type, layer.exec_type)
-                seconds.setdefault(key, []).append(layer.real_time.total_seconds())
-    return [Layer(*key, float(1e3 * np.median(taken))) for key, taken in seconds.items()]

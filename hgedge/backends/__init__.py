@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import logging
 from collections.abc import Collection
 from pathlib import Path
@@ -101,6 +102,20 @@ def check_fits(folder: Path, manifest: Manifest) -> None:
 def sessions(name: str) -> ModuleType:
     """The module that runs engines of a backend."""
     return _module(name, "session")
+
+
+def profiler(name: str) -> ModuleType:
+    """The module that times the layers of a backend's engines.
+
+    Raises:
+        BackendUnavailable: It has none, or is not installed.
+    """
+    if name in BACKENDS and importlib.util.find_spec(f"{BACKENDS[name]}.profile") is None:
+        able = [each for each in BACKENDS if importlib.util.find_spec(f"{BACKENDS[each]}.profile") is not None]
+        raise BackendUnavailable(
+            f"backend {name} cannot tell the time of single layers; build for one that can: {', '.join(able)}"
+        )
+    return _module(name, "profile")
 
 
 def simulator() -> ModuleType:

@@ -1,7 +1,7 @@
 """What every backend offers.
 
 A backend is a folder with two modules: `build` makes an engine's files, `session` runs them. `device`, `render` and
-`why_not_here` are for those that need them.
+`why_not_here` are for those that need them. A third, `profile`, times each layer, where the library can tell.
 
     build.UNSIGNED_AFTER_RELU                                   whether its INT8 graphs are rendered so
     build.version() -> str                                      of the library; BackendUnavailable where it is absent
@@ -15,15 +15,19 @@ A backend is a folder with two modules: `build` makes an engine's files, `sessio
     build.why_not_here() -> str | None                          what is missing to run engines on this machine
     build.check_fits(folder, manifest)                          EngineMismatch; by default the same device and version
     session.load(folder, manifest) -> Session                   from a folder whose hashes hold
+    profile.profile(folder, manifest, crops, runs, progress) -> list[TimedLayer]    in order; crops: a batch
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
 
 from hgedge.spec import InputSpec
+
+PROFILE_WARMUP = 10  # runs before those that a profile counts
 
 
 class Session(Protocol):
@@ -88,6 +92,25 @@ class DeviceSession(Session, Protocol):
             stream: Its handle; not the default stream.
         """
         ...
+
+
+@dataclass(frozen=True)
+class TimedLayer:
+    """What an engine executes as one, and how long it took.
+
+    Attributes:
+        name: The engine's own.
+        kind: The engine's word for what it does, such as "Convolution" or "Reorder".
+        precision: Type that it computes in, such as "i8", "u8", "f32"; "?" where nobody tells.
+        samples_ms: Milliseconds, one a run, or means of several runs where the engine tells no more.
+        nodes: Nodes of the graph that it computes, in order; others that the engine made may be among them.
+    """
+
+    name: str
+    kind: str
+    precision: str
+    samples_ms: tuple[float, ...]
+    nodes: tuple[str, ...] = ()
 
 
 def normalised(crops: np.ndarray, spec: InputSpec) -> np.ndarray:

@@ -14,7 +14,8 @@ from rich.table import Table
 
 from hgedge import backends, records
 from hgedge import bundle as bundles
-from hgedge.cli import options
+from hgedge.cli import inspect_profile, options
+from hgedge.cli.inspect_head import head_rows, listed
 from hgedge.cli.terminal import Terminal
 from hgedge.errors import HgedgeError
 
@@ -31,20 +32,31 @@ ENGINE_SUFFIX = "/WithoutBiases"  # of a convolution that OpenVINO parts from it
 NAMED = 3  # a type that so few convolutions run in is worth their names
 SHORT = {"BatchNormalization": "BatchNorm", "InstanceNormalization": "InstanceNorm"}
 GAP = (0, 2, 0, 0)
+PROFILE_HEAD = ("bundle", "model", "precision", "backend")  # what a profile is shown below
 
 Layers = Annotated[
     bool,
     typer.Option(
-        "--layers", help="Show every layer of the graph too, and the groups of them that INT8 can leave float."
+        "--layers",
+        help="Show every layer of the graph too, and the groups of them that INT8 can leave float; with --profile all "
+        "of that.",
     ),
 ]
+Profile = Annotated[
+    bool, typer.Option("--profile", help="Time each layer as the engine runs it: slowest first, by stack.")
+]
+Runs = Annotated[int, typer.Option("--runs", metavar="N", min=30, help="Of --profile: samples of each layer.")]
 
 
-def inspect(terminal: Terminal, bundle: options.Bundle, layers: Layers = False) -> None:
+def inspect(
+    terminal: Terminal, bundle: options.Bundle, layers: Layers = False, profile: Profile = False, runs: Runs = 50
+) -> None:
     """Say what a bundle is, after checking that it is whole: network, precision, files, graph and engine."""
-    document = bundles.inspect(bundle) | graph_document(bundle)
+    document = bundles.inspect(bundle)
+    timed = inspect_profile.profile_document(terminal, bundle, runs) if profile else {}
+    document |= graph_document(bundle)
     operators = {layer["name"]: layer["op"] for layer in document["layers"] or ()}
-    document |= engine_document(bundle, operators)
+    document |= engine_document(bundle, operators) | timed
     terminal.result(document, lambda console: show(console, document, layers))
 
 
@@ -105,12 +117,17 @@ def _executed(session: Any, operators: Mapping[str, str]) -> dict[str, Any] | No
 
 
 def show(console: Console, document: Mapping[str, Any], layers: bool = False) -> None:
-    """Print a bundle for people: what it is, its files, its graph, its engine, and if asked for its layers."""
+    """Print a bundle for people: what it is, its files, graph and engine, if asked for its layers; or its profile."""
+    profile = document.get("profile")
     head = Table(show_header=False, box=None, padding=GAP)
     head.add_column()
     head.add_column(overflow="fold")
     for name, text in head_rows(document):
-        head.add_row(f"[bold]{name}[/bold]", escape(text))
+        if profile is None or name in PROFILE_HEAD:
+            head.add_row(f"[bold]{name}[/bold]", escape(text))
+    if profile is not None:
+        console.print(head, "", sep="\n")
+        return inspect_profile.show(console, profile, layers)
     console.print(head, "", _files(document["bytes"]), "", sep="\n")
     if document["graph"] is None:
         _say(console, "graph", f"not read: {document['graph_reason']}")
@@ -129,28 +146,6 @@ def show(console: Console, document: Mapping[str, Any], layers: bool = False) ->
         console.print("", _layers(document["layers"]), "", _groups(document), sep="\n")
 
 
-def head_rows(document: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
-    """What the manifest says: subject and text."""
-    model, spec, decode, keypoints = (document[name] for name in ("model", "input", "decode", "keypoints"))
-    yield "bundle", document["bundle"]
-    yield "model", f"{model['name']}: {_sized(model)}"
-    yield "precision", f"{document['precision']}: {_in_int8(document)}"
-    yield "backend", _backend(document)
-    yield (
-        "input",
-        f"{'x'.join(map(str, spec['hw']))} {spec['color']} {spec['layout']}, batch {_listed(document['batch'])}",
-    )
-    yield "", f"mean {_listed(spec['mean'])}; std {_listed(spec['std'])}"
-    yield "keypoints", f"{keypoints['name']}: {_listed(f'{i}:{name}' for i, name in enumerate(keypoints['names']))}"
-    yield "skeleton", _listed("-".join(map(str, edge)) for edge in keypoints["skeleton"]) or "none"
-    step = "DARK" if decode["refinement"] == "dark" else f"shift {decode['shift']:g} of a cell"
-    yield "decode", f"stride {decode['stride']:g}, {step}, {decode['convention']}"
-    yield "calibration", _calibration(document["calibration"])
-    yield "measured", _measured(document)
-    yield "accuracy", _accuracy(document)
-    yield "made by", f"hgedge {document['hgedge_version']}, digest {document['digest'][:12]}"
-
-
 def engine_text(document: Mapping[str, Any]) -> str:
     """What the engine executes, and where that is not what the graph asks for."""
     if document["engine"] is None:
@@ -158,12 +153,12 @@ def engine_text(document: Mapping[str, Any]) -> str:
     found: Mapping[str, str] = document["engine"]["layers"]
     counts = []
     for kind, count in document["engine"]["convolutions"].items():
-        names = _listed(name for name, its in found.items() if its == kind)
+        names = listed(name for name, its in found.items() if its == kind)
         counts.append(f"{count} in {kind}" + (f" ({names})" if count <= NAMED else ""))
     asked = [layer["name"] for layer in document["layers"] or () if layer["precision"] == "int8"]
     refused = [name for name in asked if found.get(name, NOT_TOLD) not in (*ENGINE_INT8, NOT_TOLD)]
-    otherwise = f"; the graph asks for INT8, but it does not in: {_listed(refused)}" if refused else ""
-    return f"of its convolutions it runs {_listed(counts)}{otherwise}"
+    otherwise = f"; the graph asks for INT8, but it does not in: {listed(refused)}" if refused else ""
+    return f"of its convolutions it runs {listed(counts)}{otherwise}"
 
 
 def kernels_text(engine: Mapping[str, Any]) -> str:
@@ -172,50 +167,6 @@ def kernels_text(engine: Mapping[str, Any]) -> str:
     if engine["additions"] is None:
         return text
     return f"{text}; {engine['fused_additions']} of {engine['additions']} additions are done by a convolution's kernel"
-
-
-def _sized(model: Mapping[str, Any]) -> str:
-    stacks = f"{model['num_stacks']} stack{'s' if model['num_stacks'] > 1 else ''}, " if model["num_stacks"] else ""
-    return f"{stacks}{model['parameters'] / 1e6:.2f} M parameters, {model['gmacs']:.2f} GMAC a crop"
-
-
-def _in_int8(document: Mapping[str, Any]) -> str:
-    return f"{document['num_convs_int8']} of {document['num_convs']} convolutions in INT8"
-
-
-def _backend(document: Mapping[str, Any]) -> str:
-    backend, device = document["backend"], document["device"]
-    if backend is None:
-        return f"none: the portable half; make an engine with: hgedge build {document['bundle']}"
-    features = f" with {_listed(device['features'])}" if device["features"] else ""
-    return f"{backend['name']} {backend['version']}, for {device['name']} ({device['architecture']}){features}"
-
-
-def _calibration(info: Mapping[str, Any] | None) -> str:
-    if info is None:
-        return "none"
-    float_groups = f", float: {_listed(info['float_groups'])}" if info["float_groups"] else ""
-    return f"{info['method']} of {info['images']} pictures, placement {info['placement']}{float_groups}"
-
-
-def _measured(document: Mapping[str, Any]) -> str:
-    found = document["agreement"]
-    if document["measured"] and found is not None:
-        return (
-            f"keypoints on the golden inputs lie {found['mean_px']:.2f} px (mean), {found['p99_px']:.2f} px (p99) from "
-            "FP32's: agreement with FP32, not accuracy"
-        )
-    if document["backend"] is None:
-        return "no: there is no engine"
-    return "no: the machine that built it cannot run it; the first load on one that can measures before it serves"
-
-
-def _accuracy(document: Mapping[str, Any]) -> str:
-    if not document["accuracy"]:
-        return f"not known; measure it with: hgedge evaluate {document['bundle']} --data DIR"
-    drop = document["drop"] or {}
-    lost = {name: f" ({drop[name]:.1f} points below FP32)" for name in drop}
-    return _listed(f"{name} {value:.1f} %{lost.get(name, '')}" for name, value in document["accuracy"].items())
 
 
 def _files(sizes: Mapping[str, int]) -> Table:
@@ -238,7 +189,7 @@ def _shares(precisions: Mapping[str, Any]) -> Table:
                 f"{100 * share['gmacs'] / total:.1f}",
                 str(share["parameters"]),
                 f"{share['weight_bytes'] / 1024:.1f}",
-                _listed(f"{count} {kind}" for kind, count in share["activations"].items()),
+                listed(f"{count} {kind}" for kind, count in share["activations"].items()),
             )
     return table
 
@@ -262,7 +213,7 @@ def _kernels(kernels: Iterable[Mapping[str, Any]]) -> Table:
     table = _table("kernel", "type", "reads", "writes", "does")
     for kernel in kernels:
         types = (" ".join(kernel[side]) for side in ("reads", "writes"))
-        table.add_row(escape(kernel["kind"]), kernel["precision"], *types, escape(_listed(kernel["nodes"])))
+        table.add_row(escape(kernel["kind"]), kernel["precision"], *types, escape(listed(kernel["nodes"])))
     return table
 
 
@@ -271,9 +222,7 @@ def _groups(document: Mapping[str, Any]) -> Table:
     precisions = {layer["name"]: layer["precision"].upper() for layer in document["layers"]}
     for group, members in document["groups"].items():
         kinds = dict.fromkeys(precisions.get(name, "?") for name in members)
-        table.add_row(
-            escape(group), _listed(kinds), escape(_listed(name.removeprefix(f"{group}.") for name in members))
-        )
+        table.add_row(escape(group), listed(kinds), escape(listed(name.removeprefix(f"{group}.") for name in members)))
     return table
 
 
@@ -290,7 +239,3 @@ def _table(*columns: str) -> Table:
 
 def _say(console: Console, subject: str, text: str) -> None:
     console.print(f"[bold]{subject}[/bold]: {escape(text)}")
-
-
-def _listed(items: Iterable[Any]) -> str:
-    return ", ".join(map(str, items))
