@@ -55,18 +55,19 @@ def frame_from_input(box_xyxy: Array, input_hw: tuple[int, int], rotation_deg: f
         ShapeError: The box does not hold four finite numbers, or is empty.
     """
     box = np.asarray(box_xyxy, dtype=np.float64)
-    if box.shape != (4,) or not np.isfinite(box).all():
+    sides = box.tolist()
+    if box.shape != (4,) or not all(map(math.isfinite, sides)):
         raise ShapeError(f"a box must be four finite numbers (left, top, right, bottom), but got {box_xyxy!r}")
-    size = box[2:] - box[:2]
-    if (size <= 0).any():
-        raise ShapeError(f"a box must have right > left and bottom > top, but got {box.tolist()}")
+    left, top, right, bottom = sides
+    if right <= left or bottom <= top:
+        raise ShapeError(f"a box must have right > left and bottom > top, but got {sides}")
     height, width = input_hw
-    pixels = max(size[0] / width, size[1] / height)  # frame pixels an input pixel
+    pixels = max((right - left) / width, (bottom - top) / height)  # frame pixels an input pixel
     angle = math.radians(rotation_deg)
-    turn = pixels * np.array([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]])
-    center_frame = (box[:2] + box[2:]) / 2
-    center_input = np.array([(width - 1) / 2, (height - 1) / 2])
-    return np.column_stack([turn, center_frame - turn @ center_input])
+    across, down = pixels * math.cos(angle), pixels * math.sin(angle)
+    u, v = (width - 1) / 2, (height - 1) / 2  # the centres, of the input
+    x, y = (left + right) / 2, (top + bottom) / 2  # and in the frame
+    return np.array([[across, -down, x - (across * u - down * v)], [down, across, y - (down * u + across * v)]])
 
 
 def invert(affine: Array) -> Array:

@@ -22,6 +22,8 @@ and Zhu, Distribution-aware coordinate representation for human pose estimation,
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
@@ -34,8 +36,8 @@ BLUR_TAPS = 11
 LONGEST_CELLS = 1.0  # of a step
 FLATTEST = 1e-3  # curvature of a top
 _REACH = 2  # cells around the peak that the differences need
-_PADDING = BLUR_TAPS // 2
-_OFFSETS = np.arange(BLUR_TAPS) - _PADDING
+_SEEN = _REACH + BLUR_TAPS // 2  # cells around the peak that the blur of those reads
+_OFFSETS = np.arange(BLUR_TAPS) - BLUR_TAPS // 2
 BLUR = np.exp(-(_OFFSETS**2) / (2 * BLUR_SIGMA**2))
 BLUR /= BLUR.sum()
 
@@ -65,38 +67,40 @@ def decode(
     if refinement not in REFINEMENTS:
         raise ConfigError(f"refinement must be one of {', '.join(REFINEMENTS)}, but got {refinement!r}")
     num, keypoints, height, width = heatmaps.shape
-    maps = heatmaps.reshape(num * keypoints, height, width)
-    peaks = _peaks(maps.reshape(len(maps), height * width))
-    y, x = np.divmod(peaks, width)
-    steps = _dark_steps(maps, x, y) if refinement == "dark" else shift * _towards(maps, x, y)
-    located = input_from_cells(np.stack([x, y], axis=1).astype(np.float32) + steps, stride)
-    scores = maps[np.arange(len(maps)), y, x]
-    return (
-        located.astype(np.float32).reshape(num, keypoints, 2),
-        scores.astype(np.float32).reshape(num, keypoints),
-    )
+    maps = heatmaps.reshape(num * keypoints, height * width)
+    found = [_peak(row, first) for row, first in zip(maps, maps.argmax(axis=1).tolist())]
+    cells = np.array([(place % width, place // width) for _, place, _ in found], np.float32).reshape(-1, 2)
+    if refinement == "dark":
+        steps = _dark_steps(maps.reshape(len(maps), height, width), *cells.T.astype(int))
+    else:
+        towards = [_towards(value, place, width, height) for value, place, _ in found]
+        steps = shift * np.array(towards, np.float32).reshape(-1, 2)
+    located = input_from_cells(cells + steps, stride)
+    scores = np.array([score for _, _, score in found], np.float32)
+    return located.astype(np.float32).reshape(num, keypoints, 2), scores.reshape(num, keypoints)
 
 
-def _peaks(flat: np.ndarray) -> np.ndarray:
-    """Index of each row's first highest value, (M,) int64; 0 where all is NaN."""
-    peaks = flat.argmax(axis=1)
-    broken = np.isnan(flat[np.arange(len(flat)), peaks])  # argmax stops at NaN
-    numbers = ~np.isnan(flat[broken])
-    highest = np.where(numbers, flat[broken], -np.inf).max(axis=1, keepdims=True)
-    peaks[broken] = (numbers & (flat[broken] == highest)).argmax(axis=1)
-    return peaks
+def _peak(row: np.ndarray, first: int) -> tuple[Callable[[int], float], int, float]:
+    """How to read a map, where its first highest value lies, 0 where all is NaN, and this value."""
+    value = row.item
+    score = value(first)
+    if score != score:  # argmax stops at NaN
+        numbers = ~np.isnan(row)
+        first = int((numbers & (row == np.where(numbers, row, -np.inf).max())).argmax())
+        score = value(first)
+    return value, first, score
 
 
-def _towards(maps: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Direction of each peak's higher neighbours, (M, 2) float32 of -1, 0, 1, x then y."""
-    rows, (height, width) = np.arange(len(maps)), maps.shape[1:]
-    towards = np.zeros((len(maps), 2), np.float32)
-    for axis, (index, size) in enumerate(((x, width), (y, height))):
-        inside = (index > 0) & (index < size - 1)
-        step = inside * (1 - axis), inside * axis
-        before, after = maps[rows, y - step[1], x - step[0]], maps[rows, y + step[1], x + step[0]]
-        towards[:, axis] = (after > before).astype(int) - (after < before)
-    return towards
+def _towards(value: Callable[[int], float], place: int, width: int, height: int) -> tuple[int, int]:
+    """Direction of a peak's higher neighbours: -1, 0 or 1, in x and in y."""
+    y, x = divmod(place, width)
+    dx = _sign(value(place + 1), value(place - 1)) if 0 < x < width - 1 else 0
+    dy = _sign(value(place + width), value(place - width)) if 0 < y < height - 1 else 0
+    return dx, dy
+
+
+def _sign(after: float, before: float) -> int:
+    return (after > before) - (after < before)
 
 
 def _dark_steps(maps: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
@@ -111,10 +115,14 @@ def _dark_steps(maps: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
 
 def _log_of_blurred(maps: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
     """The function g in the cells around each peak, (M, 5, 5) float64."""
-    around = np.arange(2 * (_REACH + _PADDING) + 1) - _REACH  # in the padded map, less the peak's place in the map
-    padded = np.pad(maps.astype(np.float64), ((0, 0), (_PADDING, _PADDING), (_PADDING, _PADDING)))
-    rows = np.arange(len(maps))[:, None, None]
-    windows = padded[rows, (y[:, None] + around)[:, :, None], (x[:, None] + around)[:, None, :]]
+    height, width = maps.shape[1:]
+    around = np.arange(2 * _SEEN + 1) - _SEEN
+    (rows, row_inside), (columns, column_inside) = (
+        (cells.clip(0, size - 1), (cells >= 0) & (cells < size))
+        for cells, size in ((y[:, None] + around, height), (x[:, None] + around, width))
+    )
+    seen = maps[np.arange(len(maps))[:, None, None], rows[:, :, None], columns[:, None, :]]
+    windows = np.where(row_inside[:, :, None] & column_inside[:, None, :], seen, 0).astype(np.float64)
     with np.errstate(invalid="ignore"):
         for axis in (2, 1):
             windows = sliding_window_view(windows, BLUR_TAPS, axis=axis) @ BLUR

@@ -91,13 +91,15 @@ class Pipeline:
             self._crops = np.empty((len(affines), *self._crops.shape[1:]), np.uint8)
         for affine, out in zip(affines, self._crops):
             crop(frame, affine, out)
-        return self._crops[: len(affines)]
+        return self._crops if len(affines) == len(self._crops) else self._crops[: len(affines)]
 
     def poses(self, heatmaps: np.ndarray, affines: list[np.ndarray], boxes: list[np.ndarray]) -> list[Pose]:
         """Decode (N, K, h, w) heatmaps into poses in frame pixels."""
         located, scores = decode(heatmaps, self.decode.stride, self.decode.shift, self.decode.refinement)
-        keypoints = [geometry.transform(affine, points) for affine, points in zip(affines, located)]
-        return poses_from(np.reshape(keypoints, located.shape), scores, boxes)
+        keypoints = np.empty_like(located)
+        for affine, points, out in zip(affines, located, keypoints):
+            out[...] = geometry.transform(affine, points)
+        return poses_from(keypoints, scores, boxes)
 
     def stream(
         self,

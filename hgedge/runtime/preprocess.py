@@ -28,11 +28,11 @@ def crop(frame: np.ndarray, affine: np.ndarray, out: np.ndarray) -> None:
     except ImportError as error:
         raise BackendUnavailable("cropping needs OpenCV; install it with: pip install 'hgedge[video]'") from error
     picture = frame if out.shape[2] == 3 else cv2.cvtColor(frame, cv2.COLOR_BGR2GRAY)
-    size = (out.shape[1], out.shape[0])
+    target = out if out.shape[2] == 3 else out[..., 0]
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-    cropped = cv2.warpAffine(picture, affine, size, dst=out if out.shape[2] == 3 else out[..., 0], flags=flags)
-    if not np.shares_memory(cropped, out):
-        out[...] = cropped.reshape(out.shape)
+    cropped = cv2.warpAffine(picture, affine, target.shape[1::-1], dst=target, flags=flags)
+    if cropped is not target:
+        target[...] = cropped
 
 
 def normalise(crops: np.ndarray, spec: InputSpec) -> np.ndarray:

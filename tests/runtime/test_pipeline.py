@@ -133,6 +133,30 @@ def bundle(tiny_checkpoint, tmp_path_factory):
     return build(BuildOptions(str(tiny_checkpoint), precision="fp32", backend="openvino", output=output)).bundle
 
 
+def test_an_array_that_comes_again_is_read_again(bundle):
+    random = np.random.default_rng(0)
+    with load(bundle) as engine, load(bundle) as other:
+        shape = (1, *engine.input.hw, engine.input.channels)
+        kept, wide = np.empty(shape, np.uint8), np.empty((*shape[:3], 2 * shape[3]), np.uint8)
+        for crops in (kept, kept, wide[..., ::2], wide[..., ::2], kept, kept[:]):
+            crops[...] = random.integers(256, size=shape)
+            expected = other.session.run(crops.copy()).copy()
+            np.testing.assert_array_equal(engine.session.run(crops), expected)
+            crops[...] = 255 - crops
+            assert (engine.session.run(crops) != expected).any()
+
+
+def test_fewer_people_after_more(bundle, picture_folder):
+    frame = read_picture(min(picture_folder.iterdir()))
+    boxes = [np.array([10.0 * side, 5, 60 + 10 * side, 70]) for side in range(3)]
+    with load(bundle) as engine:
+        alone = [engine(frame, [box])[0] for box in boxes]
+        for count in (3, 1, 2, 3):
+            for pose, expected in zip(engine(frame, boxes[:count]), alone):
+                np.testing.assert_array_equal(pose.keypoints, expected.keypoints)
+            assert len(engine(frame, boxes[:count])) == count
+
+
 def test_equals_the_steps_by_hand_on_photographs(bundle, tiny_checkpoint, picture_folder):
     checkpoint = load_checkpoint(tiny_checkpoint)
     session = TorchSession(checkpoint.net, checkpoint.input)
