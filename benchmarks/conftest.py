@@ -8,10 +8,7 @@ import importlib.util
 import json
 import os
 
-os.environ.setdefault(
-    "OMP_WAIT_POLICY", "PASSIVE"
-)  # before torch: its threads must not spin into the next engine's time
-os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # before NumPy, likewise
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # before NumPy: a reference has a thread a core of its own
 
 from pathlib import Path
 
