@@ -32,7 +32,7 @@ from benchmarks import peers
 from benchmarks.peers import AGAIN, EAGER, MAKERS, NNCF, ORT, OURS, Setting
 from hgedge.checkpoints import resolve
 
-pytestmark = pytest.mark.filterwarnings("default")  # the peers' own
+pytestmark = [pytest.mark.soak, pytest.mark.filterwarnings("default")]  # the peers' own
 
 MODELS = ("default", "hg1", "hg2", "hg8")  # hg1 to hg8 with seeded weights: speed does not depend on them
 JUDGED = "hg2"
@@ -57,7 +57,7 @@ def peaks():
     return found
 
 
-@pytest.fixture(params=[each if each == JUDGED else pytest.param(each, marks=pytest.mark.soak) for each in MODELS])
+@pytest.fixture(params=MODELS)
 def setting(request, lspet, tmp_path):
     if request.param == "default":
         return Setting("default", resolve("default"), {"model": "default", "calibration": lspet}, tmp_path)
@@ -88,10 +88,8 @@ def test_peers(request, setting, made, peaks, lspet, save):
     found, skipped = made
     photograph = cv2.imread(str(lspet / "images" / "im00003.jpg"))
     pipelines = {name: pipeline(peer, setting) for name, peer in found.items()}
-    calls = {name: lambda run=run: run(photograph) for name, run in pipelines.items()}
-    rounds = ROUNDS[setting.model]
-    whole = interleaved(calls, rounds, pause_s=PAUSE_S)
-    engine = {name: np.array(peer.engine_ms[-rounds:]) for name, peer in found.items()}
+    rounds, whole = ROUNDS[setting.model], timed_after_their_own(pipelines, photograph, ROUNDS[setting.model])
+    engine = {name: np.array(peer.engine_ms[-2 * rounds :][1::2]) for name, peer in found.items()}
     gmacs = read_manifest(setting.bundle("fp32")).model.gmacs
     told, floor = accuracy(found, setting, lspet), noise_floor(whole[OURS], whole[AGAIN])
     over = {name: ratio_interval(whole[name], whole[OURS]) for name in (EAGER, ORT, NNCF) if name in found}
@@ -123,6 +121,14 @@ def test_peers(request, setting, made, peaks, lspet, save):
         assert over[EAGER].value >= OVER_EAGER
         assert over[ORT].value >= OVER_ORT
         assert NNCF not in over or over[NNCF].value >= 1 / max(LEVEL, 1 + floor)
+
+
+def timed_after_their_own(pipelines, photograph, rounds):
+    """Name -> (rounds,) ms of calls that each follow one of the same peer, as frames do, and not of another's."""
+    calls = {name: lambda run=run: run(photograph) for name, run in pipelines.items()}
+    pairs = {key: call for name, call in calls.items() for key, call in ((f"{name}, before", call), (name, call))}
+    samples = interleaved(pairs, rounds, pause_s=PAUSE_S)
+    return {name: samples[name] for name in calls}
 
 
 def pipeline(peer, setting):

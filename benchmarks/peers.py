@@ -4,6 +4,7 @@ Those of PyTorch and ONNX Runtime take the normalised image; OpenVINO's have tha
 PyTorch's own, without our rewrites. NNCF gets our rewritten graph, and all quantisers get the same pictures.
 """
 
+import copy
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -102,11 +103,10 @@ class Setting:
         return path
 
 
-def pytorch(setting, dtype=torch.float32, compiled=False):
-    net = setting.checkpoint.net
-    net = LastStack(net if dtype is torch.float32 else reduced(net, dtype)).eval()
+def pytorch(setting, dtype=torch.float32, layout=torch.contiguous_format, compiled=False):
+    net = setting.checkpoint.net if dtype is torch.float32 else reduced(setting.checkpoint.net, dtype)
+    net = LastStack(copy.deepcopy(net)).eval().to(memory_format=layout)
     run = torch.compile(net, dynamic=False, options={"freezing": True}) if compiled else net
-    layout = torch.contiguous_format if dtype is torch.float32 else torch.channels_last
 
     @torch.no_grad()
     def infer(image):
@@ -180,7 +180,11 @@ def ours(setting, precision, placement=None):
 
 MAKERS = {  # name -> arithmetic, and how the peer is made
     EAGER: ("fp32", pytorch),
-    "PyTorch eager BF16, channels last": ("bf16", lambda setting: pytorch(setting, torch.bfloat16)),
+    "PyTorch eager FP32, channels last": ("fp32", lambda setting: pytorch(setting, layout=torch.channels_last)),
+    "PyTorch eager BF16, channels last": (
+        "bf16",
+        lambda setting: pytorch(setting, torch.bfloat16, torch.channels_last),
+    ),
     "torch.compile FP32": ("fp32", lambda setting: pytorch(setting, compiled=True)),
     ORT: ("fp32", lambda setting: onnx_runtime(setting, setting.plain_export())),
     "ONNX Runtime INT8, its own": ("int8", onnx_runtime_int8),
