@@ -104,7 +104,7 @@ def pytest_collection_finish(session):
                 config.getoption("--hgedge-patience"),
             )
         except NoisyMachine as error:
-            pytest.exit(f"too noisy: {error}; or let it: --hgedge-noisy", returncode=2)
+            pytest.exit(f"too noisy: {str(error).replace('--allow-noise', '--hgedge-noisy')}", returncode=2)
 
 
 def pytest_sessionfinish(session):

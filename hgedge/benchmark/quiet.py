@@ -117,7 +117,7 @@ def require(watched: Watch | None = None) -> Watch:
     if found.share > LIMIT:
         raise NoisyMachine(
             f"timing needs a machine whose other processes take at most {LIMIT:.0%} of the CPU, but they took "
-            f"{found.share:.0%}, most of it {found.busiest}; stop them, or wait, and run this again"
+            f"{found.share:.0%}, most of it {found.busiest}; stop them, or wait; --allow-noise times all the same"
         )
     return found
 

@@ -86,7 +86,7 @@ def test_another_process_is_named(tmp_path: Path) -> None:
         quiet.require(watch)
     assert str(caught.value) == (
         "timing needs a machine whose other processes take at most 5% of the CPU, but they took 35%, most of it "
-        "Web Content) (x (pid 200); stop them, or wait, and run this again"
+        "Web Content) (x (pid 200); stop them, or wait; --allow-noise times all the same"
     )
     assert caught.value.exit_code == 2
 
