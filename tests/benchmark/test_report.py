@@ -6,8 +6,6 @@ import csv
 import io
 import json
 import re
-import shutil
-from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -23,8 +21,6 @@ from hgedge.errors import ConfigError
 EVIL = '<img src=x onerror=alert(1)> $x_1$ | *b* & "c"'
 FORMULA = "=HYPERLINK(0)"
 JOINTS = [f"joint_{number}" for number in range(30)]  # more than are drawn one by one
-FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"]
-FLAGS += ["--disable-background-networking", "--disable-component-update", "--disable-dev-shm-usage"]
 VOID = ("meta", "br", "img", "link")
 
 
@@ -211,22 +207,6 @@ def test_files_are_refused_before_anything_is_measured(tmp_path):
         with pytest.raises(ConfigError, match=message), report_files(targets):
             raise AssertionError("it must not come here")
     assert list(tmp_path.iterdir()) == []
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    webdriver = pytest.importorskip("selenium.webdriver", reason="needs selenium: pip install selenium")
-    program, driver = shutil.which("chromium"), shutil.which("chromedriver")
-    if program is None or driver is None:
-        pytest.skip("needs Chromium and its driver: apt-get install chromium chromium-driver")
-    options = webdriver.ChromeOptions()
-    options.binary_location = program
-    for flag in (*FLAGS, f"--user-data-dir={tmp_path_factory.mktemp('chromium')}"):
-        options.add_argument(flag)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    chrome = webdriver.Chrome(options=options, service=webdriver.ChromeService(driver))
-    yield chrome
-    chrome.quit()
 
 
 @pytest.mark.parametrize("width", [360, 1280])
